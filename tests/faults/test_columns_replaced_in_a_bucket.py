@@ -59,7 +59,7 @@ class Bucket(MemoryStore):
         super().put(key, data)
 
     def create(self, key: str, data: bytes) -> None:
-        """Store an object where nothing is."""
+        """Store an object under a new key."""
         self._changing(key)
         super().create(key, data)
 

@@ -289,7 +289,7 @@ def test_a_file_put_into_unfinished_work_stops_the_next_run_and_stays(
         (place / stranger).rename(tmp_path / "mine")
         pack()
     else:  # nothing is removed at this level before the end, and then the dataset is there
-        with pytest.raises(StoreError, match="not written"):
+        with pytest.raises(StoreError, match="wdstools did not write"):
             pack()
         (place / stranger).rename(tmp_path / "mine")
     assert (tmp_path / "mine").read_text() == "years of work"

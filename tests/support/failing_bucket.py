@@ -32,7 +32,7 @@ class FailingBucket(MemoryStore):
         super().put(key, data)
 
     def create(self, key: str, data: bytes) -> None:
-        """Store an object where nothing is."""
+        """Store an object under a new key."""
         self.act(key)
         super().create(key, data)
 

@@ -85,7 +85,7 @@ def test_a_folder_is_asked_what_it_makes_of_names(
 
 
 def test_a_clash_is_told_by_what_it_is() -> None:
-    for paths, word in ((["a", "a"], "same file name"), (["a", "A"], "one on this file system")):
+    for paths, word in ((["a", "a"], "same file name"), (["a", "A"], "the same on this file system")):
         with pytest.raises(UsageError, match=word):
             refuse_clashes(paths, fold)
 
@@ -111,7 +111,7 @@ def test_where_they_are_not_nothing_is_written(tmp_path: Path, monkeypatch: pyte
     _, dataset = _packed(tmp_path)
     monkeypatch.setattr(module, "name_folding", lambda _: fold)
     before = sorted(tmp_path.iterdir())
-    with pytest.raises(UsageError, match="one on this file system"):
+    with pytest.raises(UsageError, match="the same on this file system"):
         extract(dataset, str(tmp_path / "files"))
     assert sorted(tmp_path.iterdir()) == before
 

@@ -78,7 +78,7 @@ def test_an_answer_is_written_from_its_beginning_wherever_its_file_stands(tmp_pa
     with pytest.raises(StoreError) as caught:
         write_answer(str(tmp_path), MARK, "page")
     assert caught.value.code == "file-in-the-way"
-    assert "no plain file" in caught.value.message
+    assert "not a plain file" in caught.value.message
     assert "rm " not in caught.value.hint  # of a folder nobody should be told to remove it
     (tmp_path / "mine").write_bytes(b"mine")
     for kind, is_told in (("page", True), ("log", False)):

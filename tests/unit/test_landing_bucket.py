@@ -188,7 +188,7 @@ def test_a_look_refuses_what_entering_does_and_changes_nothing() -> None:
     for key, code, got in (
         ("", "destination-not-empty", note_path(OTHER, SHARD)),
         ("mine.txt", "destination-not-empty", "mine.txt"),
-        (PACK_CLAIM_PATH, "scratch-not-ours", "no claim that wdstools has written"),
+        (PACK_CLAIM_PATH, "scratch-not-ours", "a claim that wdstools did not write"),
     ):
         if key:
             store.put_data(key, b"mine")

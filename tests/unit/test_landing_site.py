@@ -168,7 +168,7 @@ def test_work_that_was_begun_is_kept_until_somebody_begins_anew(dest: Path) -> N
 def test_a_shard_that_lost_its_size_is_not_published(dest: Path) -> None:
     site, _ = begun(dest)
     made(site)
-    with pytest.raises(StoreError, match="lost its size"):
+    with pytest.raises(StoreError, match="the size of a finished shard has changed"):
         site.publish(FILES, {SHARD: len(WHOLE[SHARD]) + 1})
     killed(site)
     assert MANIFEST_PATH not in (visible(dest) if dest.is_dir() else {})

@@ -1,1 +1,1 @@
-"""How a result appears whole or not at all: scratch places, staging, and the small files of a dataset."""
+"""How a result appears complete or not at all: scratch places, staging, and the small files of a dataset."""

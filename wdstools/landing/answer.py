@@ -1,4 +1,7 @@
-"""Files that somebody asks for by name: ``--html``, ``--keys-to``, ``--hashes-to``, ``--log-file``. What is not ours is never written over."""
+"""Files that the user asks for by name: ``--html``, ``--keys-to``, ``--hashes-to``, ``--log-file``.
+
+A file that wdstools did not write is never overwritten.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import IO
 
-#: Stands in the head of every page of ours.
+#: In the head of every page that wdstools writes.
 _PAGE_RE = re.compile(rb"""<meta name="generator" content="wdstools[^"]*">""")
-#: A line of ``--log-file``: when, how bad, what part of it.
+#: The start of a line of ``--log-file``: time, level, logger.
 _LOG_RE = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z [A-Z]+ wdstools[.a-z]* \[")
 _HEAD_BYTES = 1024
 _BLOCK = 1 << 20
@@ -31,18 +34,18 @@ def is_page(path: str) -> bool:
 
 
 def is_log(path: str) -> bool:
-    """Whether a file is empty, or begins as a log that wdstools wrote."""
+    """Whether a file is empty, or begins like a log that wdstools wrote."""
     head = LocalStore(os.path.dirname(path)).get(os.path.basename(path), 0, _HEAD_BYTES)
     return not head or _LOG_RE.match(head) is not None
 
 
 def is_never_ours(path: str) -> bool:
-    """Of a kind of file that has no mark: none is known to be ours."""
+    """False: files of this kind carry no mark, so none is known to be ours."""
     del path
     return False
 
 
-#: How a file that may be replaced is known, by the kind of answer.
+#: How to recognise a file that may be replaced, by the kind of answer.
 KNOWN: dict[str, Callable[[str], bool]] = {
     "page": is_page,
     "hashes": is_handed_out,
@@ -52,9 +55,9 @@ KNOWN: dict[str, Callable[[str], bool]] = {
 
 
 def refuse_to_overwrite(path: str, kind: str) -> None:
-    """Refuse to write an answer of a ``kind`` (of KNOWN) over what is no such file of ours.
+    """Refuse to write an answer of a ``kind`` (of KNOWN) over anything but such a file of ours.
 
-    Raises StoreError (``file-in-the-way``); for a pipe or a device, too.
+    Raises StoreError (``file-in-the-way``), also for a pipe or a device.
     """
     with translated(path):
         try:
@@ -66,7 +69,7 @@ def refuse_to_overwrite(path: str, kind: str) -> None:
     plain = status is not None and stat.S_ISREG(status.st_mode)
     if not plain or not KNOWN[kind](path):
         raise StoreError(
-            "a file that wdstools did not write is in the way" if plain else "what is there is no plain file",
+            "a file that wdstools did not write is in the way" if plain else "what is there is not a plain file",
             code="file-in-the-way",
             where=path,
             hint="choose another name"
@@ -76,15 +79,15 @@ def refuse_to_overwrite(path: str, kind: str) -> None:
 
 
 def write_answer(path: str, data: bytes, kind: str) -> None:
-    """Write a file that was asked for, whole or not at all; one of the same kind that is there is replaced.
+    """Write a requested file, whole or not at all, replacing an existing file of the same kind.
 
-    Raises StoreError (``file-in-the-way``) where something else is, unless it is just that.
+    Raises StoreError (``file-in-the-way``) if anything else is there, unless it has exactly these bytes.
     """
     write_answer_of(path, io.BytesIO(data), kind)
 
 
 def write_answer_of(path: str, made: IO[bytes], kind: str) -> None:
-    """The same, of what lies in a file that was made for it."""
+    """Like ``write_answer``, with the content of an open file."""
     folder, name = os.path.split(os.path.realpath(path))
     if os.path.isfile(path) and _holds(LocalStore(folder), name, made):
         return
@@ -110,5 +113,5 @@ def _holds(store: LocalStore, name: str, made: IO[bytes]) -> bool:
 
 
 def write_page(path: str, html: str) -> None:
-    """Write a page, as ``write_answer``."""
+    """Write a page, like ``write_answer``."""
     write_answer(path, html.encode(), "page")

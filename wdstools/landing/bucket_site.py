@@ -1,7 +1,7 @@
-"""Where a dataset is built in an object store: under its own prefix, the manifest last; until then there is none.
+"""Where a dataset is built in an object store: under its own prefix, with the manifest written last.
 
-There is no lock: who dies leaves none behind, and two that do the same write the same bytes and help each other. A claim
-says for which plan things lie here, so that two datasets never mix.
+There is no lock, so a process that dies leaves none behind, and two that do the same work write the same bytes and help
+each other. A claim says which plan the objects belong to, so that two datasets never mix.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ if TYPE_CHECKING:
     from wdstools.stores.base import ObjectInfo, RemoteStore
 
 _MAX_CLAIM_BYTES = 1 << 20
-#: Small requests that are made at once.
+#: Small requests in flight at once.
 _AT_ONCE = 16
 Found = TypeVar("Found")
 
 
 class BucketSite:
-    """A prefix to pack into. Entered, it was found to be empty, or to hold an unfinished pack."""
+    """A prefix to pack into. Entering checks that it is empty or holds an unfinished pack."""
 
     def __init__(self, store: RemoteStore) -> None:
         self._store = store
@@ -56,26 +56,26 @@ class BucketSite:
         self._key = b""
         self._names: set[str] = set()
         self._conditions = True
-        #: Said in the result: what this store cannot promise.
+        #: What this store cannot promise; reported in the result.
         self.notes: tuple[str, ...] = ()
 
     @property
     def home(self) -> BucketHome:
-        """Where workers put shards, once it was begun."""
+        """Where workers put shards, after ``begin``."""
         return BucketHome(self._store, self._plan, self._key, self._conditions)
 
     def __enter__(self) -> Self:
         found = self._list()
         if MANIFEST_PATH in found and PACK_CLAIM_PATH not in found:
-            self._forget(found)  # of a pack that was stopped while it took its notes away
+            self._forget(found)  # a pack was stopped while it removed its notes
         self._refuse_taken(found)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing is held."""
+        """Nothing to release."""
 
     def refuse_taken(self) -> None:
-        """Refuse a prefix that holds a dataset or anything else, and change nothing; raises StoreError (``destination-not-empty``)."""
+        """Refuse a prefix that is not empty, and change nothing; raises StoreError (``destination-not-empty``)."""
         self._refuse_taken(self._list())
 
     def _refuse_taken(self, found: Mapping[str, ObjectInfo]) -> None:
@@ -94,10 +94,10 @@ class BucketSite:
         raise taken(self.dest, held, is_dataset=MANIFEST_PATH in held, choose="choose a new prefix")
 
     def begin(self, plan: str, names: Iterable[str], *, restart: bool) -> list[dict[str, Any]]:
-        """Begin, or go on with what an interrupted run of the same plan has left: workers read its notes.
+        """Begin, or continue what an interrupted run of the same plan left, whose notes the workers read.
 
-        ``names`` are the paths that will be written, beside the small files. Raises BusyError
-        (``partial-of-other-plan``), and StoreError (``scratch-not-ours``) where there is anything else.
+        ``names`` are the paths that will be written, in addition to the small files. Raises BusyError
+        (``partial-of-other-plan``), and StoreError (``scratch-not-ours``) if there is anything else.
         """
         self._plan, self._key, self._names = plan, seal_key(plan), set(names)
         found = self._list()
@@ -110,16 +110,16 @@ class BucketSite:
         claimed = self._claim() if earlier in (None, plan) else earlier
         if claimed != plan:
             raise BusyError(
-                "unfinished work on another source or with other options lies here",
+                "there is unfinished work here, on another source or with other options",
                 code="partial-of-other-plan",
                 where=self.dest,
-                hint=f"add {option('restart', True)} to begin again, or finish the other one first",
+                hint=f"add {option('restart', True)} to start again, or finish the other work first",
             )
         self._refuse_strangers(found)
         return []
 
     def _refuse_landed(self, found: Mapping[str, ObjectInfo], earlier: str | None) -> None:
-        """A dataset is there. It may be this one, of a run that was stopped before its notes were gone; else say so."""
+        """Refuse a dataset that is there, unless it is this one and its run was stopped before it removed its notes."""
         landed = earlier is not None and (
             read_note(self._store, note_path(earlier, SMALL_NOTE)).get(BEGUN, {}).get(MANIFEST_PATH)
             == sha256_there(self._store, MANIFEST_PATH)
@@ -131,10 +131,11 @@ class BucketSite:
         self._refuse([MANIFEST_PATH])
 
     def _claim(self) -> str:
-        """Claim the prefix for this plan, where nobody has; gives the plan that it is claimed for.
+        """Claim the prefix for this plan if nobody has; returns the plan that it is claimed for.
 
-        A store in which the claim can be created twice keeps to no condition. Then the claim that is read back counts. Of two
-        who claim at the same moment each may still read its own: the one that was replaced finds out before its manifest.
+        If the claim can be created twice, the store ignores conditions. Then the claim that is read back counts. Of two
+        who claim at the same moment, each may still read its own; the one replaced finds out before its manifest is
+        written.
         """
         data = (json.dumps({"owner": "wdstools", "plan": self._plan}) + "\n").encode()
         self._conditions = True
@@ -150,7 +151,7 @@ class BucketSite:
                 break
         self._conditions = False
         self.notes = (
-            "this store does not keep to “only if nothing is there” (If-None-Match): let one pack at a time write to a prefix",
+            "this store ignores conditional writes (If-None-Match): let only one pack at a time write to a prefix",
         )
         return self._read_claim()
 
@@ -163,7 +164,7 @@ class BucketSite:
         except (ValueError, RecursionError, LookupError, TypeError):
             plan = None
         if not isinstance(plan, str):
-            raise not_ours(f"{self.dest}/{PACK_CLAIM_PATH}", "no claim that wdstools has written")
+            raise not_ours(f"{self.dest}/{PACK_CLAIM_PATH}", "a claim that wdstools did not write")
         return plan
 
     def _refuse_strangers(self, found: Iterable[str]) -> None:
@@ -174,32 +175,32 @@ class BucketSite:
         self._read_notes(key for key in found if is_note(key) and not key.startswith(f"{PACKING}{self._plan}/"))
 
     def _read_notes(self, keys: Iterable[str]) -> list[Line]:
-        """Notes, some at once; raises for what is none."""
+        """Notes, several at once; raises StoreError for an object that is not a note."""
         return list(_at_once(lambda key: read_note(self._store, key), keys))
 
     def add(self, name: str, path: str, data: bytes) -> None:
-        """Store a further small file of the dataset, which a note of this name says to be ours."""
+        """Store another small file of the dataset, recorded as ours by a note of this name."""
         note, sums = note_path(self._plan, name), {path: sha256_hex(data)}
         clear_begun(self._store, read_note(self._store, note), sums)
         write_note(self._store, note, sums)
         self._create(path, data)
 
     def record(self, line: Mapping[str, Any]) -> None:
-        """The worker has noted it."""
+        """Nothing to do: the worker has noted it."""
 
     def discard(self) -> None:
-        """What was made is not worth keeping."""
+        """Remove what was made: it is not worth keeping."""
         self._clear(self._list())
 
     def publish(self, files: Mapping[str, bytes], shards: Mapping[str, int]) -> None:
-        """Look at what is there, store the last files, and the manifest last of all; then the notes can go."""
+        """Check what is there, store the remaining files with the manifest last of all, then remove the notes."""
         found = self._list()
         self._refuse_strangers(found)
         for path, size in shards.items():
             there = found[path].bytes if path in found and index_path(path) in found else None
             self._require(path, there, size)
         note, sums = note_path(self._plan, SMALL_NOTE), {path: sha256_hex(data) for path, data in files.items()}
-        if MANIFEST_PATH not in found:  # else it is of this run's twin, or of its forerunner
+        if MANIFEST_PATH not in found:  # otherwise a parallel or an earlier run of this plan wrote it
             clear_begun(self._store, read_note(self._store, note), sums)
             write_note(self._store, note, sums)
             self._refuse_taken_over(sums[MANIFEST_PATH])
@@ -211,7 +212,7 @@ class BucketSite:
         self._forget(self._list())
 
     def _refuse_taken_over(self, manifest: str) -> None:
-        """Raise BusyError where the prefix is no longer claimed for this plan, unless its very dataset is there meanwhile."""
+        """Raise BusyError if the prefix is no longer claimed for this plan, unless this very dataset is there by now."""
         try:
             if self._read_claim() == self._plan:
                 return
@@ -221,14 +222,14 @@ class BucketSite:
         raise self._taken_over()
 
     def _require(self, path: str, there: int | None, size: int) -> None:
-        """What was stored must be there: an answer may be a gateway's that stored nothing."""
+        """Require that what was stored is there: a gateway may have answered without storing anything."""
         if there != size:
             raise StoreError(
-                "what was stored has gone, or lost its size",
+                "an object that was stored is missing or has another size",
                 where=f"{self.dest}/{path}",
                 expected=f"{size} bytes",
                 got="nothing" if there is None else f"{there} bytes",
-                hint="another program writes here, or the store loses what it is given: run this again",
+                hint="another program writes here, or the store loses data: run the same command again",
             )
 
     def _create(self, path: str, data: bytes) -> None:
@@ -247,15 +248,15 @@ class BucketSite:
 
     def _taken_over(self) -> BusyError:
         return BusyError(
-            "another writer has taken this place over",
+            "another process has taken over this place",
             where=self.dest,
-            hint="wait for it, then run this again, or choose another prefix",
+            hint="wait for it to finish, then run the same command again, or choose another prefix",
         )
 
     def _clear(self, found: Mapping[str, ObjectInfo]) -> None:
-        """Delete what the notes say is ours, then the notes, the claim last. Nothing, if anything there is otherwise.
+        """Delete what the notes say is ours, then the notes and the claim; nothing at all if anything differs from its note.
 
-        All of it is read: whoever may write here can write a note, and an ETag is in any listing.
+        Every object is read: anybody with write access can write a note, and any listing shows ETags.
         """
         notes = [key for key in found if is_note(key)]
         ours: list[str] = []
@@ -264,14 +265,14 @@ class BucketSite:
                 if path not in found:
                     continue
                 if sha256_there(self._store, path) != digest:
-                    raise not_ours(f"{self.dest}/{path}", "other bytes than were noted")
+                    raise not_ours(f"{self.dest}/{path}", "other bytes than noted")
                 ours.append(path)
         self._delete(ours)
         self._delete(notes)
         self._delete([key for key in found if key == PACK_CLAIM_PATH])
 
     def _forget(self, found: Iterable[str]) -> None:
-        """Take the claim and the notes away: the dataset is there. The claim first, for notes alone say that it is."""
+        """Remove the claim, then the notes: the dataset is there, which is what notes without a claim mean."""
         found = list(found)
         self._delete([key for key in found if key == PACK_CLAIM_PATH])
         self._read_notes(key for key in found if is_note(key) and not key.startswith(f"{PACKING}{self._plan}/"))
@@ -289,6 +290,6 @@ class BucketSite:
 
 
 def _at_once(work: Callable[[str], Found], keys: Iterable[str]) -> Iterator[Found]:
-    """Small requests, some at once; answers in the order of the keys."""
+    """Small requests, several at once; answers in the order of the keys."""
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         yield from threads.map(work, keys)

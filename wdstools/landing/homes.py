@@ -1,7 +1,7 @@
-"""Where a worker puts the shards that it makes: into a folder, or by one PUT each into an object store.
+"""Where a worker puts the shards that it makes: in a folder, or by one PUT each in an object store.
 
-A home is a small value that travels to the workers. In a folder a shard is written where it will lie. For an object store it
-is made in a file without a name on the worker's own disk, so that nothing is left of it, whoever dies.
+A home is a small value that travels to the workers. In a folder, a shard is written in place. For an object store, it
+is made in an unnamed file on the worker's own disk, so that nothing is left of it if the worker dies.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from wdstools.stores.base import ObjectInfo, RemoteStore, Store
 
 _MAX_INDEX_BYTES = 1 << 30
-#: Digests that a shard's line in the manifest has, and that a store may give.
+#: Digests that a shard's line in the manifest has, and that a store may return.
 _OWN_DIGESTS = ("sha256", "crc64nvme", "crc32c", "xxh3_128")
 
 
 @dataclass(frozen=True, slots=True)
 class DiskHome:
-    """A folder: each shard appears in it under its name, durable, its index behind it.
+    """A folder: each shard appears in it under its name, durable, followed by its index.
 
-    ``own`` tells that the journal is a file that only this user may write to; where others may, its lines are sealed with ``key``.
+    ``own`` says that only this user may write to the journal; where others may, its lines are sealed with ``key``.
     """
 
     local_paths: ClassVar[tuple[str, ...]] = ("root",)
@@ -46,21 +46,21 @@ class DiskHome:
     own: bool = False
 
     def noted(self, path: str) -> Line | None:
-        """Nothing: what is finished is in the journal, which the caller has read."""
+        """None: the journal, which the caller has read, says what is finished."""
         del path
         return None
 
     def vouches_for(self, path: str, line: Line) -> bool:
-        """Whether this user has noted that in the journal."""
+        """Whether this user wrote that line of the journal."""
         return self.own or is_sealed(self.key, path, line)
 
     @contextlib.contextmanager
     def making(self, path: str) -> Iterator[_DiskShard]:
-        """A shard to be made."""
+        """A shard to fill."""
         yield _DiskShard(LocalStore(self.root), path)
 
     def index_if_held(self, line: Line) -> bytes | None:
-        """The index of a finished shard, if both are as they were noted; raises StoreError."""
+        """The index of a finished shard, if shard and index are as noted; raises StoreError."""
         store, path = LocalStore(self.root), line["entry"]["path"]
         if sha256_there(store, path) != line["entry"]["sha256"]:
             return None
@@ -76,21 +76,22 @@ class _DiskShard:
     path: str
 
     def filling(self) -> BlockFile:
-        """The file to write to, for a ``with`` block: when it ends well, the shard has its name."""
+        """The file to write to, for a ``with`` block: if the block succeeds, the shard gets its name."""
         return BlockFile(self.store.locate(self.path))
 
     def land(self, line: Line, index: bytes) -> Mapping[str, str]:
-        """Put the index there."""
+        """Write the index."""
         self.store.put(index_path(line["entry"]["path"]), index)
         return {}
 
 
 @dataclass(frozen=True, slots=True)
 class BucketHome:
-    """A prefix of an object store, claimed for a plan; ``conditions``: the store keeps to "only if nothing is there".
+    """A prefix of an object store, claimed for a plan; ``conditions``: the store honours conditional writes.
 
-    ``key`` seals its notes: others may be able to write there. For each shard: a note with the digests of what is about to come, the shard and its index by one PUT each, and the
-    note again, which now says that both are there.
+    ``key`` seals its notes, because others may be able to write there. For each shard it stores a note with the digests
+    of what is about to come, the shard and its index by one PUT each, and the note again, which now says that both are
+    there.
     """
 
     travels_once: ClassVar[bool] = True
@@ -101,10 +102,10 @@ class BucketHome:
     conditions: bool = True
 
     def __reduce__(self) -> tuple[type[BucketHome], tuple[RemoteStore, str, bytes, bool]]:
-        """Another process cannot see what is in this one's memory: it would fill a copy."""
+        """Refuse a store in memory: another process would fill a copy of its own."""
         if self.store.url == MemoryStore.url_of_all:
             raise UsageError(
-                "a store in memory cannot be reached by other processes",
+                "other processes cannot reach a store in memory",
                 code="store-not-shared",
                 where=self.store.url,
                 hint=f"choose {option('executor', 'threads')} or {option('executor', 'serial')}, or a folder or bucket",
@@ -112,17 +113,17 @@ class BucketHome:
         return BucketHome, (self.store, self.plan, self.key, self.conditions)
 
     def noted(self, path: str) -> Line | None:
-        """What is noted of a finished shard, by an earlier run or by another one at the same time."""
+        """What is noted of a finished shard, by an earlier or a parallel run."""
         found = read_note(self.store, note_path(self.plan, path)).get(DONE)
         return dict(found) if found is not None else None
 
     def vouches_for(self, path: str, line: Line) -> bool:
-        """Whether a note was sealed by this user, or by who has the same secret."""
+        """Whether a note was sealed by this user, or by somebody with the same secret."""
         return is_sealed(self.key, path, line)
 
     @contextlib.contextmanager
     def making(self, path: str) -> Iterator[_BucketShard]:
-        """A shard to be made; raises StoreError where there is no room for it."""
+        """A shard to fill; raises StoreError if no temporary file can be made for it."""
         try:
             scratch = tempfile.TemporaryFile(prefix="wdstools-")  # noqa: SIM115  # closed below
         except OSError as error:
@@ -131,9 +132,9 @@ class BucketHome:
             yield _BucketShard(self, path, scratch.fileno())
 
     def index_if_held(self, line: Line) -> bytes | None:
-        """The index of a finished shard, if the store holds both as they were noted; raises StoreError.
+        """The index of a finished shard, if the store holds shard and index as noted; raises StoreError.
 
-        The shard is read only where its ETag does not say that it is the one that was stored.
+        The shard is only read if its ETag does not show that it is the one that was stored.
         """
         entry = line["entry"]
         there = self.store.head(entry["path"])
@@ -144,7 +145,7 @@ class BucketHome:
         return index if sha256_hex(index) == line["index_sha256"] else None
 
     def land(self, line: Line, made: str, index: bytes) -> Mapping[str, str]:
-        """Store a shard that is in the file ``made``, its index, and the note that says so; gives their ETags."""
+        """Store the shard in the file ``made``, its index, and the note that says so; returns their ETags."""
         store, path = self.store, line["entry"]["path"]
         beside, sha256 = index_path(path), line["entry"]["sha256"]
         digests = {"sha256": sha256_hex(index), "xxh3_128": xxh3_128_hexdigest(index)}
@@ -156,9 +157,9 @@ class BucketHome:
         )
 
     def copy(self, line: Line, source: Store) -> None:
-        """Have the server copy a shard and its index from another place of its own, and note it.
+        """Have the server copy a shard and its index from another place on the same service, and note it.
 
-        Raises StoreError (``store-cannot``) where it is not its own.
+        Raises StoreError (``store-cannot``) for a place on another service.
         """
         path, store = line["entry"]["path"], self.store
         beside = index_path(path)
@@ -167,13 +168,13 @@ class BucketHome:
         self._note(line, shard, _Part(beside, digest, lambda _: store.copy(source, beside), conditions=False))
 
     def copy_file(self, name: str, path: str, sha256: str, source: Store) -> None:
-        """The same with one file of the dataset, which a note of this ``name`` says to be ours."""
+        """Have the server copy one file of the dataset, recorded as ours by a note of this ``name``."""
         self._note_alone(
             name, _Part(path, {"sha256": sha256}, lambda _: self.store.copy(source, path), conditions=False)
         )
 
     def put_file(self, name: str, path: str, data: bytes) -> None:
-        """Store such a file."""
+        """Store one file of the dataset, recorded in the same way."""
         known = {"sha256": sha256_hex(data), "xxh3_128": xxh3_128_hexdigest(data)}
         self._note_alone(name, _Part(path, known, lambda only_if: self.store.put_data(path, data, only_if=only_if)))
 
@@ -195,9 +196,10 @@ class BucketHome:
         return stored
 
     def _stored(self, part: _Part) -> str:
-        """Store an object; gives its ETag where the store proves these bytes by a digest, so that it names them from now on.
+        """Store an object; returns its ETag if a digest from the store proves the bytes, which the ETag then stands for.
 
-        What is damaged on its way is replaced once, while it is what was just stored. Raises StoreError (``upload-damaged``).
+        An object damaged on the way is replaced once, if it is still the one just stored. Raises StoreError
+        (``upload-damaged``).
         """
         conditions = self.conditions and part.conditions
         info = create(self.store, part.path, part.known["sha256"], part.put, conditions=conditions)
@@ -220,18 +222,20 @@ class BucketHome:
             raise upload_damaged(where, "an object", "nothing") from None
         except StoreError as error:
             if error.code == "upload-damaged":
-                error.hint = "the way there or the store is broken: delete this object, then run the same command again"
+                error.hint = (
+                    "the connection or the store is faulty: delete this object, then run the same command again"
+                )
             raise
 
 
 def _known(line: Line) -> dict[str, str]:
-    """The digests of a shard that its line in the manifest has."""
+    """The digests of a shard from its line in the manifest."""
     return {name: line["entry"][name] for name in _OWN_DIGESTS}
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """An object to be stored: the digests that are known of it, and what stores it (``only_if`` as of a put)."""
+    """An object to be stored: its known digests, and the function that stores it, given ``only_if``."""
 
     path: str
     known: Mapping[str, str]
@@ -259,9 +263,11 @@ class _BucketShard:
                 block = block[os.write(self.fd, block) :]
             except OSError as error:
                 failure = storage_error(error, tempfile.gettempdir())
-                failure.hint = "a shard is made here before it is sent: free some space, or set TMPDIR to another disk"
+                failure.hint = (
+                    "shards are made here before they are sent: free some space, or set TMPDIR to another disk"
+                )
                 raise failure from None
 
     def land(self, line: Line, index: bytes) -> Mapping[str, str]:
-        """Store the shard, its index, and the note that says so; gives their ETags."""
+        """Store the shard, its index, and the note that says so; returns their ETags."""
         return self.home.land(line, f"/dev/fd/{self.fd}", index)

@@ -1,4 +1,4 @@
-"""A dataset that may have come from anywhere: nothing is written, and nothing is handed on, through a link that leads out of it."""
+"""A dataset may have come from anywhere: nothing is written or passed on through a link that leads out of it."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def require_inside(root: str, paths: Iterable[str]) -> None:
         place = os.path.realpath(os.path.join(root, folder))
         if os.path.commonpath((inside, place)) != inside:
             raise StoreError(
-                "a folder of this dataset is a link that leads outside: nothing was changed",
+                "a folder of this dataset is a link that leads outside it: nothing was changed",
                 code="path-unsafe",
                 where=os.path.join(root, folder),
                 got=place,
-                hint="put a folder in the link's place, or mount it there; verify reads through links",
+                hint="replace the link by a folder, or mount one there; verify reads through links",
             )
 
 
 def read_inside(store: Store, path: str, limit: int = _MAX_BYTES) -> bytes:
-    """A small file of a dataset that goes on into another place; raises as ``get_whole``, and as ``refuse_outside``."""
+    """A small file of a dataset that is passed on to another place; raises as ``get_whole`` and ``refuse_outside`` do."""
     refuse_outside(store, (path,))
     return get_whole(store, path, limit)
 
@@ -49,7 +49,7 @@ def read_inside(store: Store, path: str, limit: int = _MAX_BYTES) -> bytes:
 def refuse_outside(store: Store, paths: Iterable[str]) -> None:
     """Refuse files that are links out of the dataset's folder; raises StoreError (``path-unsafe``).
 
-    Whoever made the dataset must not choose which of our files are copied or published with it.
+    The maker of a dataset must not be able to choose which of our files are copied or published with it.
     """
     if not isinstance(store, LocalStore):
         return
@@ -58,18 +58,18 @@ def refuse_outside(store: Store, paths: Iterable[str]) -> None:
         place = os.path.realpath(store.locate(path))
         if os.path.commonpath((inside, place)) != inside:
             raise StoreError(
-                "a file of this dataset is a link that leads outside: its target is not handed on",
+                "a file of this dataset is a link that leads outside it: its target is not passed on",
                 code="path-unsafe",
                 where=store.locate(path),
                 got=place,
-                hint="put the file in the link's place, or delete the link",
+                hint="replace the link by the file, or delete the link",
             )
 
 
 def taken(dest: str, held: Iterable[str], *, is_dataset: bool, choose: str) -> StoreError:
-    """The error for a destination that holds something; ``choose`` is what to do where that is no dataset."""
+    """The error for a destination that is not empty; ``choose`` says what to do if it does not hold a dataset."""
     return StoreError(
-        "the destination holds a dataset already" if is_dataset else "the destination is not empty",
+        "the destination already holds a dataset" if is_dataset else "the destination is not empty",
         code="destination-not-empty",
         where=dest,
         got=some_of(list(held)),
@@ -78,7 +78,7 @@ def taken(dest: str, held: Iterable[str], *, is_dataset: bool, choose: str) -> S
 
 
 def refuse_in_the_way(target: str, paths: Iterable[str], message: str, hint: str) -> None:
-    """Raise StoreError (``file-in-the-way``) where any of some files to come is there already: nothing says that it is ours."""
+    """Raise StoreError (``file-in-the-way``) if any file to be written exists: nothing shows that it is ours."""
     there = [path for path in paths if os.path.lexists(os.path.join(target, path))]
     if there:
         raise StoreError(
@@ -87,7 +87,7 @@ def refuse_in_the_way(target: str, paths: Iterable[str], message: str, hint: str
 
 
 def lies(store: Store, key: str) -> bool:
-    """Whether anything lies at a key; on a disk also a link that leads nowhere. Raises StoreError."""
+    """Whether anything exists at a key; on a disk, a broken link counts too. Raises StoreError."""
     if isinstance(store, LocalStore):
         return os.path.lexists(store.locate(key))
     try:
@@ -98,36 +98,36 @@ def lies(store: Store, key: str) -> bool:
 
 
 def refuse_elsewhere(dest: str) -> None:
-    """Refuse a destination that is no folder of this machine; raises UsageError (``destination-elsewhere``)."""
+    """Refuse a destination that is not a folder on this machine; raises UsageError (``destination-elsewhere``)."""
     refuse_nul(dest)
     if not dest or is_address(dest):
         raise UsageError(
-            "the destination must be a folder here",
+            "the destination must be a folder on this machine",
             code="destination-elsewhere",
             where=display(dest),
-            hint="make it here, and send it with wdstools mirror; nothing was written",
+            hint="create it here, then send it with wdstools mirror; nothing was written",
         )
 
 
 def refuse_read_only(place: object, hint: str) -> None:
-    """Refuse a place that can only be read, before its server is asked for anything; raises UsageError (``read-only``)."""
+    """Refuse a place that can only be read, before any request to its server; raises UsageError (``read-only``)."""
     address = os.fspath(place) if isinstance(place, str | os.PathLike) else ""
     if "://" in address and address.partition("://")[0] in READ_ONLY:
         raise UsageError("this place can only be read", code="read-only", where=display(address), hint=hint)
 
 
 def require_here(dataset: object, message: str, hint: str) -> None:
-    """Refuse an address where only a folder on this machine can be changed, before its server is asked; raises UsageError."""
+    """Refuse an address where only a folder on this machine can be changed, before any request; raises UsageError."""
     address = os.fspath(dataset) if isinstance(dataset, str | os.PathLike) else ""
     if is_address(address) and not address.startswith("file://") and not os.path.exists(address):
         raise UsageError(message, where=display(address), expected="a folder on this machine", hint=hint)
 
 
 def refuse_own_place(dataset: Dataset, dest: StrPath) -> None:
-    """Refuse to write what is made of a dataset where the dataset itself lies, or inside it; raises UsageError."""
+    """Refuse to write what is made from a dataset over the dataset itself, or inside it; raises UsageError."""
     place = dataset.metadata.url
     if dataset.manifest_key != MANIFEST_PATH or not (isinstance(dataset.metadata, LocalStore) or "://" in place):
-        return  # only the manifest lies there, or it is in memory
+        return  # only the manifest is there, or the dataset is in memory
     refuse_inside(place, dest)
     here, there = display(place).rstrip("/"), os.fspath(dest).rstrip("/")
     if here == there or (not is_address(there) and os.path.realpath(place) == os.path.realpath(there)):
@@ -154,9 +154,9 @@ def refuse_inside(source: str, dest: StrPath | Store) -> None:
         is_inside = os.path.isdir(source) and inner != outer and inner.startswith(f"{outer.rstrip('/')}/")
     if is_inside:
         raise UsageError(
-            "the destination lies inside the source",
+            "the destination is inside the source",
             code="destination-in-source",
             where=display(dest),
             got=f"source {display(source)}",
-            hint="choose a folder outside of it; nothing was written",
+            hint="choose a folder outside the source; nothing was written",
         )

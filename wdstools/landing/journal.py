@@ -1,4 +1,4 @@
-"""What a pack or a pull has finished, noted line by line, so that the next run goes on behind it."""
+"""What a pack or a pull has finished, noted line by line, so that the next run continues after it."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from wdstools.stores.local import appending_fd, buffered_plain
 
 
 class Journal:
-    """JSON lines, each durable before the next is begun; a torn last line is cut off."""
+    """JSON lines, each durable before the next is begun; a torn last line is dropped."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._end: int | None = None
-        #: Whether what was read is a file of this user's that nobody else may write to.
+        #: Whether the file that was read belongs to this user, and nobody else may write to it.
         self.is_own = False
 
     def lines(self) -> list[dict[str, Any]]:
-        """What was noted."""
+        """The lines."""
         return self._read()[0]
 
     def landing(self) -> dict[str, Any] | None:
-        """The line that says that everything was finished and about to appear."""
+        """The line that says that everything was finished and about to be published."""
         return next((line for line in reversed(self.lines()) if "landing" in line), None)
 
     def append(self, line: dict[str, Any]) -> None:
@@ -42,13 +42,13 @@ class Journal:
         self._end += len(data)
 
     def remove(self) -> None:
-        """Begin anew."""
+        """Delete the journal, to begin again."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path)
         self._end = None
 
     def _read(self) -> tuple[list[dict[str, Any]], int]:
-        """The whole lines, and where they end."""
+        """The complete lines, and the offset of their end."""
         lines: list[dict[str, Any]] = []
         end = 0
         try:

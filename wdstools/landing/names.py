@@ -1,4 +1,4 @@
-"""Names that are one on a file system that ignores case, or how letters are composed (macOS, Windows, exFAT, SMB)."""
+"""Names that are the same on a file system that ignores case or Unicode composition (macOS, Windows, exFAT, SMB)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from wdstools.stores.local import storage_error, temporary_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-#: What a file system is asked with: temporary files of this name are ours, whoever was stopped before they were removed.
+#: The name to test a file system with. Temporary files of this name are ours, left by a run that was stopped.
 PROBE = "\u00e9"
 
 
 def name_folding(folder: str) -> Callable[[str], str] | None:
-    """What a folder's file system makes of names: two with the same answer are one name there. None: it keeps them apart.
+    """How a folder's file system folds names: two with the same result are one name there. None: it keeps all apart.
 
-    Tried out with a file of its own: macOS ignores case and how letters are composed, other file systems only case.
+    Found out with a temporary file: macOS ignores case and Unicode composition, other file systems only case.
     """
     probe = temporary_name(PROBE)
     place = os.path.join(folder, probe)
@@ -38,7 +38,7 @@ def name_folding(folder: str) -> Callable[[str], str] | None:
 
 
 def fold(name: str, *, case: bool = True, composition: bool = True) -> str:
-    """A name without its case (Unicode's caseless matching), without the way its letters are composed, or both."""
+    """A name without case (Unicode's caseless matching), in a single Unicode composition, or both."""
     if name.isascii():
         return name.lower() if case else name
     name = unicodedata.normalize("NFD", name) if composition else name
@@ -47,9 +47,10 @@ def fold(name: str, *, case: bool = True, composition: bool = True) -> str:
 
 
 def refuse_clashes(paths: Iterable[str], folding: Callable[[str], str] | None) -> None:
-    """Refuse files that would overwrite each other, or whose folders would become one; raises UsageError.
+    """Refuse files that would overwrite each other, or whose folders would merge; raises UsageError.
 
-    ``folding`` gives what the file system makes of a name, None where it keeps all apart. Folders count: one may be a label.
+    ``folding`` folds names as the file system does; None if it keeps all apart. Folders count, because one may be a
+    label.
     """
     fold_name = folding or str
     files: dict[str, str] = {}
@@ -69,7 +70,7 @@ def refuse_clashes(paths: Iterable[str], folding: Callable[[str], str] | None) -
 
 
 def _lineage(folder: str) -> Iterator[str]:
-    """A folder and all above it."""
+    """A folder and all its parents."""
     while folder:
         yield folder
         folder = os.path.dirname(folder)
@@ -80,7 +81,7 @@ def _clash(first: str, second: str) -> UsageError:
         message = "two samples have the same file name"
         hint = f"extract one split at a time with {option('splits')}, or some samples with {option('keys')}"
     else:
-        message = "two names are one on this file system"
+        message = "two names are the same on this file system"
         hint = (
             f"choose a folder on a file system that keeps them apart, or some samples at a time with {option('keys')}"
         )
@@ -88,7 +89,7 @@ def _clash(first: str, second: str) -> UsageError:
 
 
 def refuse_clashes_at(folder: str, paths: Iterable[str]) -> None:
-    """``refuse_clashes``, as the file system of a folder sees names; it is asked only where some could be one."""
+    """``refuse_clashes`` as a folder's file system folds names, which is only tested if some names could clash."""
     known = sorted(set(paths))
     try:
         refuse_clashes(known, fold)

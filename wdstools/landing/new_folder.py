@@ -1,4 +1,4 @@
-"""A new folder that appears whole or not at all; the next run throws away what a killed one left of it."""
+"""A new folder that appears complete or not at all; the next run removes what a killed run left of it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def new_folder(dest: str) -> Iterator[Scratch]:
-    """Give a scratch place whose ``new`` becomes ``dest`` when the block ends well, and goes away when it raises.
+    """Yield a scratch place whose ``new`` becomes ``dest`` if the block succeeds, and is removed if it raises.
 
-    It lies beside ``dest``, under a name that ends in TEMP_SUFFIX. What is written must be noted first (``note``), and
-    be durable at the end of the block. Raises StoreError (``destination-not-empty``) where ``dest`` exists or
-    something that is not ours lies in its scratch place, and BusyError where another process is making it.
+    It is next to ``dest``, under a name that ends in TEMP_SUFFIX. Whatever is written must be noted first (``note``),
+    and be durable at the end of the block. Raises StoreError (``destination-not-empty``) if ``dest`` exists or its
+    scratch place contains something that is not ours, and BusyError if another process is making it.
     """
     refuse_elsewhere(dest)
     dest = named(dest)
@@ -32,7 +32,7 @@ def new_folder(dest: str) -> Iterator[Scratch]:
     _refuse_taken(dest)
     try:
         with Scratch(dest + TEMP_SUFFIX, dest) as scratch:
-            _refuse_taken(dest)  # another one may have finished it meanwhile
+            _refuse_taken(dest)  # another process may have finished it in the meantime
             try:
                 scratch.clear()
                 os.mkdir(scratch.new)
@@ -47,7 +47,7 @@ def new_folder(dest: str) -> Iterator[Scratch]:
 
 
 def _tidy(dest: str) -> None:
-    """Remove the marks of a run that was killed when its folder had just appeared."""
+    """Remove the scratch place of a run that was killed just after its folder had appeared."""
     place = dest + TEMP_SUFFIX
     if is_marked(place) and not os.path.lexists(os.path.join(place, "new")):
         with Scratch(place, dest) as scratch:

@@ -1,7 +1,7 @@
-"""What lies in a bucket while a dataset is packed into it: who packs, and a note for each shard, which is the journal.
+"""What is in a bucket while a dataset is packed into it: a claim, and a note for each shard, which form the journal.
 
-An object store renames no prefix and locks nothing. So each thing is an object of its own that is written whole, and
-whatever lies under the prefix is ours by a note that was there before it, with its digest; anything else stays.
+An object store can neither rename a prefix nor lock it. So each note is an object of its own, written whole, and an
+object under the prefix is ours only if a note with its digest was there before it; anything else stays.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
     from wdstools.stores.base import ObjectInfo, RemoteStore, Store
 
-#: No part of a dataset; gone when the manifest is there.
+#: Not part of a dataset; removed once the manifest is there.
 PACKING = ".wdstools/packing/"
-#: In a note: the objects that are about to be stored with their SHA-256, and what is known of a finished shard.
+#: In a note: the objects about to be stored, with their SHA-256, and what is known of a finished shard.
 BEGUN, DONE = "begun", "done"
-#: In what is known of a finished shard: who noted it.
+#: In what is known of a finished shard: the seal, which proves who noted it.
 SEAL = "seal"
 #: The note of the small files.
 SMALL_NOTE = "files"
@@ -41,22 +41,22 @@ Line = dict[str, Any]
 
 
 def note_path(plan: str, name: str) -> str:
-    """Where the note of a shard lies, which may be given by its path."""
+    """The key of a shard's note; ``name`` may be the shard's path."""
     return f"{PACKING}{plan}/{name.rpartition('/')[2].removesuffix('.tar')}.json"
 
 
 def is_note(key: str) -> bool:
-    """Whether an object has the name of a note."""
+    """Whether a key is that of a note."""
     return _NOTE_RE.fullmatch(key) is not None
 
 
 def _is_written(path: str) -> bool:
-    """Whether a dataset's files are written to a path. A note that names another may come from anybody who can write here."""
+    """Whether a path is one of a dataset's files. Anybody with write access may have made a note that names another."""
     return path in (*SMALL_FILES, COLUMNS_LIST) or is_packed(path) or is_column_file(path)
 
 
 def read_note(store: Store, key: str) -> Line:
-    """A note, empty where there is none. Raises StoreError (``scratch-not-ours``) for what is no note."""
+    """A note, empty if there is none. Raises StoreError (``scratch-not-ours``) for an object that is not a note."""
     try:
         data = get_whole(store, key, _MAX_NOTE_BYTES)
     except NotFoundError:
@@ -68,38 +68,38 @@ def read_note(store: Store, key: str) -> Line:
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
         good = False
     if not good or not isinstance(note.get(DONE, {}), dict):
-        raise not_ours(f"{store.url}/{key}", "no note that wdstools has written")
+        raise not_ours(f"{store.url}/{key}", "a note that wdstools did not write")
     return dict(note)
 
 
 def write_note(store: RemoteStore, key: str, begun: Mapping[str, str], done: Line | None = None) -> None:
-    """Note what is about to be stored, or that all of it is there."""
+    """Write a note of what is about to be stored, or that all of it is there."""
     note = {BEGUN: dict(begun)} | ({} if done is None else {DONE: done})
     store.put_data(key, (json.dumps(note, ensure_ascii=False, sort_keys=True) + "\n").encode())
 
 
 def seal_key(plan: str) -> bytes:
-    """With what notes of a plan are sealed: nobody else can, whoever may write to the bucket."""
+    """The key that seals the notes of a plan; write access to the bucket is not enough to forge a seal."""
     secret = shared_secret() or secret_of("packing")
     return hmac.digest(secret.encode("utf-8", "surrogateescape"), plan.encode(), "sha256")
 
 
 def seal(key: bytes, path: str, done: Line) -> str:
-    """The seal of what is noted of a finished shard."""
+    """The seal of what a note says about a finished shard."""
     said = json.dumps({name: value for name, value in done.items() if name != SEAL}, sort_keys=True)
     return hmac.digest(key, f"{path}\n{said}".encode(), "sha256").hex()
 
 
 def is_sealed(key: bytes, path: str, done: Line) -> bool:
-    """Whether whoever noted it had the key."""
+    """Whether the writer of the note had the key."""
     said = done.get(SEAL)
     return isinstance(said, str) and said.isascii() and hmac.compare_digest(said, seal(key, path, done))
 
 
 def not_ours(where: str, got: str) -> StoreError:
-    """The error for an object that nothing says to be ours."""
+    """The error for an object that no note shows to be ours."""
     return StoreError(
-        "an object that wdstools has not written lies where a dataset is packed to",
+        "an object that wdstools did not write is where a dataset is being packed",
         code="scratch-not-ours",
         where=where,
         got=got,
@@ -108,7 +108,7 @@ def not_ours(where: str, got: str) -> StoreError:
 
 
 def clear_begun(store: RemoteStore, note: Line, wanted: Mapping[str, str]) -> None:
-    """Delete what an earlier run has stored and this one makes otherwise: it is ours if it is what its note says."""
+    """Delete what an earlier run stored and this run makes differently; it is ours if it matches its note."""
     for path, digest in note.get(BEGUN, {}).items():
         if wanted.get(path) != digest and sha256_there(store, path) == digest:
             store.delete(path)
@@ -117,10 +117,10 @@ def clear_begun(store: RemoteStore, note: Line, wanted: Mapping[str, str]) -> No
 def create(
     store: RemoteStore, key: str, sha256: str, put: Callable[[str], ObjectInfo], *, conditions: bool
 ) -> ObjectInfo:
-    """Store an object where nothing is. One that is there already with the same bytes is as good; another one stays.
+    """Store an object under a new key. An existing one with the same bytes is as good; any other one stays.
 
-    Without ``conditions`` (the store takes no "only if nothing is there") it is looked first, which is the next best:
-    between the look and the PUT somebody else may come. Raises StoreError (``scratch-not-ours``).
+    Without ``conditions`` (the store has no conditional writes) a HEAD comes first, which is the next best: another
+    writer may come between the two. Raises StoreError (``scratch-not-ours``).
     """
     try:
         if conditions:

@@ -1,8 +1,8 @@
 """Scratch places: the folders in which wdstools makes something before it appears under its own name.
 
-A place is ours by the mark in it, and by nothing else: not by its name, nor by what lies in it. What we are going to
-write in it is noted first, and each file leaves a receipt before it has its name. A file that is not on that note, or is
-not as its receipt says, is somebody else's, and stays.
+A place is ours by the mark in it and by nothing else: neither by its name nor by its contents. What will be written in
+it is noted first, and each file leaves a receipt before it gets its name. A file that is not noted, or does not match
+its receipt, is somebody else's and stays.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ if TYPE_CHECKING:
 
     from wdstools.stores.receipts import Stamp
 
-#: What a place holds beside the mark and what is being made: the names that are to be written.
+#: The file, next to the mark and ``new``, that lists the names to be written.
 _NAMES = "names"
-#: Compressed sources are unpacked here, one plain tar for each; nothing else is written in it.
+#: Where compressed sources are unpacked, one plain tar each, and the list of those tars.
 _UNPACKED, _UNPACKED_NAMES = "unpacked", "unpacked.names"
 _MARK_BYTES = 4096
 
 
 class Scratch:
-    """A marked folder at ``path``, held by a lock as long as its ``with`` block lasts.
+    """A marked folder at ``path``, locked while its ``with`` block lasts.
 
-    Entering makes it, or takes over one that carries our mark. ``new`` in it is what will be renamed in the end.
-    Raises StoreError (``destination-not-empty``) for a folder without a mark that is not empty, and BusyError where
-    another process holds it. ``what`` names the result, for messages; ``own_files`` are further files that its owner
-    keeps at the top of it.
+    Entering creates it, or takes over one that carries our mark. ``new`` in it is what will be renamed in the end.
+    Raises StoreError (``destination-not-empty``) for a folder that is not empty and has no mark, and BusyError if
+    another process holds it. ``what`` names the result in messages; ``own_files`` are further files that its owner
+    keeps at the top level.
     """
 
     def __init__(self, path: str, what: str, own_files: tuple[str, ...] = ()) -> None:
@@ -64,11 +64,11 @@ class Scratch:
 
     @property
     def new(self) -> str:
-        """Where the result is made."""
+        """The folder that the result is made in."""
         return self.locate(NEW)
 
     def locate(self, name: str) -> str:
-        """The path of something in this place."""
+        """The path of a name in this place."""
         return os.path.join(self.path, name)
 
     def __enter__(self) -> Self:
@@ -114,31 +114,31 @@ class Scratch:
             else f"move {quote(self.path)} away, or choose another destination; nothing was changed"
         )
         return StoreError(
-            "this folder is in the way, and carries no mark of wdstools",
+            "this folder is in the way and has no mark of wdstools",
             code="destination-not-empty",
             where=self.path,
             hint=hint,
         )
 
     def note(self, names: Iterable[str]) -> None:
-        """Note what is going to be written below ``new``: paths, before any of them is.
+        """Note the paths to be written below ``new``, before any of them is.
 
-        Raises UsageError (``names-collide``) where two of them would be one file here.
+        Raises UsageError (``names-collide``) if two of them would be the same file here.
         """
         names = list(names)
         refuse_clashes_at(self.path, names)
         LocalStore(self.path).put(_NAMES, "".join(f"{name!a}\n" for name in sorted(set(names))).encode())
 
     def noted(self) -> set[str]:
-        """What was noted, by this run or by the one whose place was taken over."""
+        """The paths noted by this run, or by the one whose place was taken over."""
         return _read_names(self.locate(_NAMES))
 
     def clear(self) -> None:
-        """Remove what we have written below ``new``; raises StoreError (``scratch-not-ours``) if there is more."""
+        """Remove what we wrote below ``new``; raises StoreError (``scratch-not-ours``) if there is anything else."""
         _remove_files(self.new, self._ours_below(self.new, self.noted()), self._strange)
 
     def clear_unpacked(self) -> None:
-        """Remove what an interrupted run has unpacked."""
+        """Remove what an interrupted run unpacked."""
         folder, note = self.locate(_UNPACKED), self.locate(_UNPACKED_NAMES)
         if os.path.islink(folder):
             raise self._strange(self.path, [_UNPACKED])
@@ -148,7 +148,7 @@ class Scratch:
             os.unlink(note)
 
     def remove(self) -> None:
-        """Remove the place with all that is ours in it."""
+        """Remove the place with everything of ours in it."""
         self.clear_unpacked()
         self.clear()
         files = {MARK, _NAMES, *self._own_files}
@@ -162,12 +162,12 @@ class Scratch:
         os.rmdir(self.path)
 
     def strangers(self, folder: str) -> list[str]:
-        """Files below a folder that were not noted, as paths below it."""
+        """Files below a folder that are not ours, as paths relative to it."""
         ours = set(self._ours_below(folder, self.noted()))
         return [path for path in files_below(folder) if path not in ours]
 
     def _ours_below(self, folder: str, noted: set[str]) -> list[str]:
-        """Files below a folder that we have written: temporary ones, receipts, and what is as its receipt says."""
+        """Files below a folder that we wrote: temporary files, receipts, and files that match their receipts."""
         made = logged(self.path)
         ours = []
         for path in files_below(folder):
@@ -181,9 +181,9 @@ class Scratch:
         return ours
 
     def gather_receipts(self) -> None:
-        """Put all receipts into a log, and remove them and what killed writers left: ``new`` is about to appear.
+        """Move all receipts into a log and remove what killed writers left, because ``new`` is about to be published.
 
-        Raises StoreError (``scratch-not-ours``) if there is more in it than what we have written.
+        Raises StoreError (``scratch-not-ours``) if it contains anything that we did not write.
         """
         strangers = self.strangers(self.new)
         if strangers:
@@ -198,7 +198,7 @@ class Scratch:
             os.unlink(os.path.join(self.new, path))
 
     def are_ours(self, places: Mapping[str, str]) -> bool:
-        """Whether files lie where they are said to, each as a log of this place says of its path."""
+        """Whether files are at the given places, each as a log of this place records for its path."""
         made = logged(self.path)
         return all(
             os.path.lexists(place) and _is_as_noted(place, made.get(path, set())) for path, place in places.items()
@@ -206,7 +206,7 @@ class Scratch:
 
     def _strange(self, folder: str, names: list[str]) -> StoreError:
         return StoreError(
-            "files that wdstools has not written lie in its work folder",
+            "its work folder contains files that wdstools did not write",
             code="scratch-not-ours",
             where=folder,
             got=some_of(names),
@@ -215,7 +215,7 @@ class Scratch:
 
 
 def is_marked(path: str) -> bool:
-    """Whether a folder carries our mark."""
+    """Whether a folder has our mark."""
     mark = os.path.join(path, MARK)
     try:
         fd = os.open(mark, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -238,7 +238,7 @@ def unpacked_folder(place: str) -> str:
 
 
 def files_below(folder: str) -> list[str]:
-    """Everything below a folder that is no folder, links among it, as paths with ``/`` between."""
+    """Everything below a folder except folders, links included, as ``/``-separated paths."""
     found = []
     for place, folders, names in walk(folder):
         below = os.path.relpath(place, folder).replace(os.sep, "/")
@@ -248,14 +248,14 @@ def files_below(folder: str) -> list[str]:
 
 
 def remove_empty(folder: str) -> None:
-    """Remove a folder and those in it, as far as nothing lies in them."""
+    """Remove the empty folders of a tree, including its root."""
     for place, _, _ in reversed(list(walk(folder))):
         with contextlib.suppress(OSError):
             os.rmdir(place)
 
 
 def _remove_files(folder: str, ours: list[str], strange: Callable[[str, list[str]], StoreError]) -> None:
-    """Remove files below a folder, and the folder, if there are no others; nothing if there are."""
+    """Remove our files below a folder and the folder itself; if there are other files, raise and remove nothing."""
     others = sorted(set(files_below(folder)) - set(ours))
     if others:
         raise strange(folder, others)
@@ -274,7 +274,7 @@ def _read_names(path: str) -> set[str]:
         with buffered_plain(path) as file:
             return {_unquoted(line.decode("ascii")) for line in file}
     except (FileNotFoundError, ValueError, SyntaxError, RecursionError, MemoryError):
-        return set()  # what was not written here names nothing
+        return set()  # not written here, so it names nothing
 
 
 def _unquoted(line: str) -> str:

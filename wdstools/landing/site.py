@@ -1,4 +1,4 @@
-"""Where a dataset is built: a scratch place beside DEST with a journal; DEST appears once, when everything is there."""
+"""Where a dataset is built: a scratch place next to DEST, with a journal; DEST appears once everything is there."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ if TYPE_CHECKING:
     from wdstools.stores.base import Store
 
 _JOURNAL = "journal.jsonl"
-#: The scratch place in a DEST that stays where it is.
+#: The scratch place in a DEST that cannot be replaced.
 _INNER = ".wdstools/partial"
-#: What a file system itself keeps at its root.
+#: What file systems themselves keep at their root.
 _MOUNT_LEFTOVERS = {"lost+found", "System Volume Information", ".Trashes", ".fseventsd", ".Spotlight-V100"}
 
 
 def site_at(dest: StrPath | Store) -> PackSite | BucketSite:
-    """The place to build a dataset in: a folder, or a prefix of an object store. Raises UsageError where nothing is stored."""
+    """The place to build a dataset in: a folder or a prefix of an object store; raises UsageError if it is neither."""
     if not isinstance(dest, str | os.PathLike):
         return BucketSite(remote(dest))
     dest = os.fspath(dest)
     if dest == MemoryStore.url_of_all:
         raise UsageError(
-            "what is in memory is gone when the command ends",
+            "a dataset in memory is lost when the command ends",
             code="destination-elsewhere",
             where=dest,
             hint="give a folder or a bucket; in Python, give a wdstools.stores.memory.MemoryStore",
@@ -61,12 +61,12 @@ def site_at(dest: StrPath | Store) -> PackSite | BucketSite:
 
 
 class PackSite:
-    """Entered, it owns the place: another packer is refused, and so is a destination that is not ours.
+    """A folder to build a dataset in. Entering locks it, and refuses a second packer or a destination that is not ours.
 
-    DEST may be absent or an empty folder; the work is done in ``DEST.partial``. Where DEST is a mount point, a link or the
-    current folder, nothing can take its place: the work is then done in ``DEST/.wdstools/partial``, and its files are moved,
+    DEST may be absent or an empty folder; the work is done in ``DEST.partial``. If DEST is a mount point, a link or the
+    current folder, it cannot be replaced: the work is then done in ``DEST/.wdstools/partial``, and the files are moved,
     the manifest last.
-    ``work`` is where the dataset lies until it is published.
+    ``work`` is the dataset's folder until it is published.
     """
 
     #: What this place cannot promise: nothing.
@@ -94,7 +94,7 @@ class PackSite:
             self._stack.callback(self._unmake)
         self._stack.enter_context(self._scratch)
         try:
-            self._refuse_foreign_destination(is_held=True)  # another packer may have finished before we had the lock
+            self._refuse_foreign_destination(is_held=True)  # another packer may have finished before we got the lock
             self._scratch.clear_unpacked()
             self._kept = bool(self._journal.lines())
         except OSError as error:
@@ -111,7 +111,7 @@ class PackSite:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         try:
-            if not self._kept:  # nothing was begun, or it is finished: leave no trace
+            if not self._kept:  # nothing was begun, or everything is finished: leave no trace
                 self._scratch.remove()
         except OSError as failure:
             raise storage_error(failure, self._scratch.path) from None
@@ -119,16 +119,16 @@ class PackSite:
             self._stack.close()
 
     def discard(self) -> None:
-        """What was made is not worth keeping: leaving removes it."""
+        """Have leaving remove what was made: it is not worth keeping."""
         self._kept = False
 
     def refuse_taken(self) -> None:
-        """Refuse a destination that is not ours, as entering does, and change nothing; raises StoreError."""
+        """Refuse a destination that is not ours, as entering does, but change nothing; raises StoreError."""
         if os.path.lexists(self.dest) and self._taken():
             self._refuse(self._held())
 
     def _taken(self) -> bool:
-        """Whether something lies at DEST that is not our own unfinished landing. Raises StoreError where DEST is no folder."""
+        """Whether DEST holds anything but our own unfinished landing. Raises StoreError if DEST is not a folder."""
         if not os.path.isdir(self.dest):
             raise StoreError(
                 "the destination is a file",
@@ -143,13 +143,13 @@ class PackSite:
         if os.path.lexists(self.dest) and self._taken():
             if is_marked(self._scratch.path) and all(
                 name == MARK or is_log(name) for name in os.listdir(self._scratch.path)
-            ):  # stopped while it took its marks away, or we have just come
+            ):  # a run was stopped while it removed its marks, or we have just made ours
                 with contextlib.nullcontext() if is_held else self._scratch:
                     self._scratch.remove()
             self._refuse(self._held())
 
     def _held(self) -> list[str]:
-        """What lies at DEST, but for what a file system itself keeps there and our own work."""
+        """What is in DEST, except for what a file system itself keeps there and our own work."""
         if not os.path.isdir(self.dest):
             return []
         held = sorted(set(os.listdir(self.dest)) - (_MOUNT_LEFTOVERS if self._stays else set()))
@@ -163,10 +163,10 @@ class PackSite:
         raise taken(self.dest, held, is_dataset=is_dataset, choose="choose a new folder")
 
     def begin(self, plan: str, names: Iterable[str], *, restart: bool) -> list[dict[str, Any]]:
-        """Begin, or go on: what an interrupted run of the same plan has noted; what it left is kept.
+        """Begin, or continue an interrupted run of the same plan; returns the lines that it noted in the journal.
 
-        ``names`` are the paths that will be written, beside the small files. A run that was stopped after its dataset had
-        appeared goes on too: what it published is taken back, if all of it is as it was then.
+        ``names`` are the paths that will be written, in addition to the small files. A run that was stopped after its
+        dataset had appeared is continued too: what it published is taken back, if all of it is unchanged.
         """
         try:
             lines = self._journal.lines()
@@ -174,17 +174,17 @@ class PackSite:
             same = bool(lines) and lines[0].get("plan") == plan
             landing = self._journal.landing()
             if landing is not None and self._landed() and not (same and self._take_back(landing)):
-                self._kept = self._stays  # elsewhere the dataset is there, and what is left of the work only says so
+                self._kept = self._stays  # otherwise the dataset is in place, and the rest of the work can go
                 self._refuse(self._held())
             if self._held() and not self._stays:
                 self._refuse(self._held())
             if lines and not same:
                 if not restart:
                     raise BusyError(
-                        "unfinished work on another source or with other options lies here",
+                        "there is unfinished work here, on another source or with other options",
                         code="partial-of-other-plan",
                         where=self._scratch.path,
-                        hint=f"add {option('restart', True)} to begin again, or finish the other one first",
+                        hint=f"add {option('restart', True)} to start again, or finish the other work first",
                     )
                 lines = []
             if not lines or restart:
@@ -194,7 +194,7 @@ class PackSite:
             self._scratch.note((*names, *SMALL_FILES))
             strangers = self._scratch.strangers(self.work)
             if strangers:
-                self._scratch.clear()  # says which
+                self._scratch.clear()  # raises, and names them
             make_folders(self.work)
             if not lines:
                 self._journal.append({"plan": plan, "wdstools": __version__})
@@ -211,15 +211,15 @@ class PackSite:
             raise storage_error(error, self._scratch.locate(_JOURNAL)) from None
 
     def publish(self, files: Mapping[str, bytes], shards: Mapping[str, int]) -> None:
-        """Write the last files, look at what is there, and let DEST appear."""
+        """Check the shards, write the last files, and make DEST appear."""
         store = LocalStore(self.work)
         for path, size in shards.items():
             if store.head(path).bytes != size:
                 raise StoreError(
-                    "a finished shard has lost its size",
+                    "the size of a finished shard has changed",
                     where=store.locate(path),
                     expected=f"{size} bytes",
-                    hint="another program writes here: run this again",
+                    hint="another program writes here: run the same command again",
                 )
         store.put_all(files)
         try:
@@ -237,11 +237,11 @@ class PackSite:
         self._kept = False
 
     def _landed(self) -> bool:
-        """Whether a run that had finished has begun to move its dataset to DEST."""
+        """Whether a finished run has begun to move its dataset to DEST."""
         return bool(self._held()) if self._stays else not os.path.isdir(self.work) and os.path.isdir(self.dest)
 
     def _take_back(self, landing: Mapping[str, Any]) -> bool:
-        """Undo a publication whose end nobody has seen; False, and nothing moved, if what lies there is not all ours."""
+        """Undo a publication that may be incomplete; False, with nothing moved, if not everything there is ours."""
         if self._stays:
             noted = self._scratch.noted() | _published(landing)
             beside = [path for path in files_below(self.dest) if not _is_kept_by_file_system(path)]
@@ -275,13 +275,13 @@ class PackSite:
 
 
 def work_place(dest: str) -> str:
-    """The scratch place in which a dataset at ``dest`` is built."""
+    """The scratch place that a dataset at ``dest`` is built in."""
     dest = named(dest)
     return f"{dest}/{_INNER}" if _stays(dest) else f"{dest}.partial"
 
 
 def _stays(dest: str) -> bool:
-    """Whether a folder cannot be replaced by another: a mount point, a link, where this runs; or work of ours has begun in it."""
+    """Whether a folder cannot be replaced: a mount point, a link, the current folder, or one with our work in it."""
     if os.path.ismount(dest) or is_marked(f"{dest}/{_INNER}"):
         return True
     return os.path.isdir(dest) and (os.path.islink(dest) or os.path.samefile(dest, os.curdir))
@@ -297,13 +297,13 @@ def forget_landed(dest: str) -> None:
 
 
 def _published(landing: Mapping[str, Any]) -> set[str]:
-    """Every file of a dataset that was published."""
+    """All files of a published dataset."""
     shards = list(landing["shards"])
     return {*shards, *map(index_path, shards), *landing["landing"]}
 
 
 def _is_as_published(dest: str, landing: Mapping[str, Any]) -> bool:
-    """Whether a published dataset has all of its files, as they were, and no others."""
+    """Whether a published dataset has all its files, unchanged, and no others."""
     store = LocalStore(dest)
     if set(files_below(dest)) != _published(landing):
         return False
@@ -320,7 +320,7 @@ def _is_kept_by_file_system(path: str) -> bool:
 
 
 def _move(source: str, target: str) -> None:
-    """Give a file its place, where nothing is; raises FileExistsError where something is."""
+    """Move a file to a new name; raises FileExistsError if the name is taken."""
     make_folders(os.path.dirname(target))
     try:
         name_new(source, target)

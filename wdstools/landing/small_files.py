@@ -1,4 +1,4 @@
-"""The small files beside the shards: manifest, provenance, list of skips, checksum list and card, made in one place."""
+"""The small files next to the shards: manifest, provenance, list of skips, checksum list and card, all made here."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from wdstools.results import Skip
     from wdstools.stores.base import Store
 
-#: Of how many packs that came to nothing lists are kept beside one destination.
+#: How many lists of failed packs are kept next to one destination.
 _MOST_LISTS = 1000
-#: What a pack writes beside shards and indexes.
+#: What a pack writes in addition to shards and indexes.
 SMALL_FILES = (MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, SUMS_PATH, CARD_PATH)
 
 
@@ -38,7 +38,7 @@ def assemble(
         manifest: what the dataset is.
         history: provenance and, if anything was skipped, the list of skips, by path.
         sums: SHA-256 of shards and index files, by path, in hexadecimal.
-        card: the card as it is; a new one where there is none.
+        card: the existing card; without it, a new one is made.
     """
     files = {MANIFEST_PATH: dumps(manifest), **history}
     files[SUMS_PATH] = checksum_list(files, sums)
@@ -47,12 +47,12 @@ def assemble(
 
 
 def checksum_list(files: Mapping[str, bytes], sums: Mapping[str, str]) -> bytes:
-    """The checksum list over some files at hand and the known digests of others."""
+    """The checksum list of some files, given as bytes, and of others with known digests."""
     return render_sums({**sums, **{path: sha256_hex(data) for path, data in files.items()}})
 
 
 def render_provenance(document: Mapping[str, Any]) -> bytes:
-    """How a dataset was made, as its file holds it."""
+    """How a dataset was made, as the bytes of its provenance file."""
     return (json.dumps(document, ensure_ascii=False, sort_keys=True, indent=1) + "\n").encode()
 
 
@@ -62,7 +62,7 @@ def render_skips(skips: Iterable[Skip]) -> bytes:
 
 
 def is_history(data: bytes) -> bool:
-    """Whether bytes are provenance or a list of what was skipped, as far as their form tells: JSON objects, one or one a line."""
+    """Whether bytes have the form of provenance or of a list of skips: one JSON object, or one per line."""
     try:
         document = json.loads(data or b"{}")
     except (ValueError, RecursionError):
@@ -74,12 +74,14 @@ def is_history(data: bytes) -> bool:
 
 
 def keep_skips(dest: str, skips: Iterable[Skip]) -> str:
-    """Keep a list of what was skipped beside a dataset that does not come to be; nothing that is there is touched.
+    """Keep the list of skips of a failed pack next to its destination, without touching any existing file.
 
-    Beside a prefix of a bucket means here, in the working folder. Gives its path; empty where too many lists lie there.
+    For a prefix of a bucket it goes to the current folder. Returns its path; empty if there are too many lists already.
     """
     dest = dest.rstrip("/").rpartition("/")[2] if is_address(dest) else dest
-    dest = os.path.realpath(dest) if dest == os.curdir else dest  # in it, the list would be in the way of the next run
+    dest = (
+        os.path.realpath(dest) if dest == os.curdir else dest
+    )  # inside it, the list would be in the way of the next run
     data = render_skips(sorted(skips, key=lambda s: (s.path, s.reason, s.split or "", s.key or "", s.detail or "")))
     for number in range(1, _MOST_LISTS + 1):
         path = f"{dest}.skipped{f'-{number}' if number > 1 else ''}.jsonl"
@@ -98,7 +100,7 @@ def keep_skips(dest: str, skips: Iterable[Skip]) -> str:
 
 
 def read_provenance(store: Store, copies: Iterable[bytes | None] = ()) -> dict[str, Any]:
-    """How the dataset was made, from its own provenance or a copy's; empty if none can be read."""
+    """How the dataset was made, from its own provenance or that of a copy; empty if none can be read."""
     try:
         own = read_inside(store, PROVENANCE_PATH)
     except (StoreError, FormatError):

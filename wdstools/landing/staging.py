@@ -1,6 +1,7 @@
-"""Replacing files of a dataset together: staged whole, then moved in; cut short, the next command moves on.
+"""Replace several files of a dataset together: stage them all, then move them in.
 
-While they are moved there is no manifest, so that a reader finds the old dataset, none, or the new one.
+If that is interrupted, the next command completes it. During the move there is no manifest, so a reader finds the old
+dataset, none, or the new one.
 """
 
 from __future__ import annotations
@@ -39,9 +40,10 @@ _STAGE, _COMMIT = os.path.split(STAGED_MARK)
 
 @contextlib.contextmanager
 def staged(root: str, names: Iterable[str]) -> Iterator[str]:
-    """A folder to stage files of these names in; what an earlier, never committed change left there goes first.
+    """A folder to stage files of these names in; what an earlier, uncommitted change left there is removed first.
 
-    Raises StoreError for a stage that is not ours or holds what we have not written. An exception in the block removes it.
+    Raises StoreError for a stage that is not ours or contains what we did not write. An exception in the block removes
+    it.
     """
     with Scratch(_stage(root), root, (_COMMIT,)) as scratch:
         try:
@@ -58,7 +60,7 @@ def staged(root: str, names: Iterable[str]) -> Iterator[str]:
 
 
 def digest_of_manifest(store: Store) -> str:
-    """The SHA-256 of the manifest that lies in a dataset's place, damaged or not; empty for none."""
+    """The SHA-256 of a dataset's manifest, damaged or not; empty if there is none."""
     try:
         return sha256_hex(get_whole(store, MANIFEST_PATH, MAX_MANIFEST_BYTES))
     except (StoreError, FormatError):
@@ -66,7 +68,7 @@ def digest_of_manifest(store: Store) -> str:
 
 
 def refuse_replaced(store: Store, seen: str) -> None:
-    """Raise StoreError (``dataset-replaced``) where another manifest lies there than the one that was read, by its digest."""
+    """Raise StoreError (``dataset-replaced``) if the manifest no longer has the digest ``seen``."""
     if (now := digest_of_manifest(store)) != seen:
         raise StoreError(
             "the dataset has changed since the plan was made",
@@ -79,12 +81,12 @@ def refuse_replaced(store: Store, seen: str) -> None:
 
 
 def is_left_over(root: str) -> bool:
-    """Whether a stage of ours lies here whose change was never committed, or is made: a process was killed at it."""
+    """Whether there is a stage of ours without a change to finish: a process was killed before or after its commit."""
     return is_marked(_stage(root)) and not os.path.lexists(os.path.join(root, STAGED_MARK))
 
 
 def clear_left_over(root: str) -> None:
-    """Remove such a stage; raises StoreError (``scratch-not-ours``) if there is more in it than what we have written."""
+    """Remove such a stage; raises StoreError (``scratch-not-ours``) if it contains anything that we did not write."""
     if is_left_over(root):
         with Scratch(_stage(root), root, (_COMMIT,)) as scratch:
             scratch.remove()
@@ -95,9 +97,9 @@ def _stage(root: str) -> str:
 
 
 def commit(root: str, moved: Sequence[str], deleted: Sequence[str]) -> None:
-    """Everything in ``moved`` lies in the stage, durable: from here on the change will be made, then make it.
+    """Commit a change, all of whose ``moved`` files are in the stage and durable, and carry it out.
 
-    Raises StoreError (``mounted-inside``) before anything is changed, and as ``finish`` does.
+    Raises StoreError (``mounted-inside``) before anything is changed, and whatever ``finish`` raises.
     """
     stage = _stage(root)
     _refuse_mounts(root, os.path.join(stage, NEW), moved)
@@ -110,14 +112,14 @@ def commit(root: str, moved: Sequence[str], deleted: Sequence[str]) -> None:
 
 
 def _refuse_mounts(root: str, stage: str, moved: Sequence[str]) -> None:
-    """Refuse folders that lie on another disk than the stage: nothing can be renamed into them."""
+    """Refuse folders on another disk than the stage: nothing can be renamed into them."""
     for folder in sorted({os.path.dirname(os.path.join(root, path)) for path in moved}):
         there = folder
         while not os.path.isdir(there):
             there = os.path.dirname(there)
         if _device(there) != _device(stage):
             raise StoreError(
-                "a folder of the dataset lies on another disk than the dataset",
+                "a folder of the dataset is on another disk than the dataset",
                 code="mounted-inside",
                 where=there,
                 hint="unmount it, or write a new dataset elsewhere; nothing was changed",
@@ -129,9 +131,9 @@ def _device(folder: str) -> int:
 
 
 def finish(root: str) -> None:
-    """Move a committed change in, manifest last; may be cut short and called again.
+    """Move in a committed change, manifest last; may be interrupted and called again.
 
-    Raises FormatError (``stage-not-ours``) before anything is changed where what lies there is not what was noted.
+    Raises FormatError (``stage-not-ours``), before anything is changed, if the files there are not those noted.
     """
     stage = _stage(root)
     try:
@@ -143,7 +145,7 @@ def finish(root: str) -> None:
                 sync_folder(os.path.join(root, ".wdstools"))
             for path in sorted(change.moved.keys() - {MANIFEST_PATH}, key=lambda path: (path == COLUMNS_LIST, path)):
                 _move_in(root, change, path)
-            # what lists them is gone, or says so no more
+            # the list goes first, or no longer names the others
             for path in sorted(change.deleted, key=lambda path: (path != COLUMNS_LIST, path)):
                 _unlink(os.path.join(root, path))
             if MANIFEST_PATH in change.moved:
@@ -164,14 +166,14 @@ def _move_in(root: str, change: _Change, path: str) -> None:
 
 
 def staged_root(root: str) -> str | None:
-    """The root digest that a dataset will have when its staged change is moved in; None if that changes no manifest."""
+    """The root digest of a dataset once its staged change is moved in; None if the manifest does not change."""
     path = os.path.join(_stage(root), NEW, MANIFEST_PATH)
     return sha256_hex(LocalStore(os.path.dirname(path)).get(os.path.basename(path))) if os.path.isfile(path) else None
 
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """A committed change: what is moved from ``made`` and what is deleted, each with the stamp that it had."""
+    """A committed change: the files moved from ``made`` and those deleted, each with the stamp that it had."""
 
     root: str
     moved: Mapping[str, Stamp]
@@ -183,16 +185,16 @@ class _Change:
 
     @property
     def staged(self) -> list[str]:
-        """Where the files that are moved lie, below the dataset."""
+        """The staged files, as paths relative to the dataset."""
         return [os.path.relpath(os.path.join(self.made, path), self.root) for path in self.moved]
 
     @property
     def is_made(self) -> bool:
-        """Whether the manifest, which is moved last, is in its place: nothing is left to move, and what is there is new."""
+        """Whether the manifest, which is moved last, is in place: nothing is left to move, and all files are new."""
         return MANIFEST_PATH in self.moved and not os.path.lexists(os.path.join(self.made, MANIFEST_PATH))
 
     def not_ours(self) -> list[str]:
-        """Files that are not those that were noted: a dataset that was copied here carries no change of ours."""
+        """Files that are not those noted: a dataset copied here does not bring a change of ours."""
         if self.is_made:
             return []
         staged = {os.path.join(self.made, path): noted for path, noted in self.moved.items()}
@@ -209,15 +211,15 @@ def _stamp_of(path: str) -> Stamp | None:
 
 
 def _is_same_file(now: Stamp, noted: Stamp) -> bool:
-    """By size and inode: a time can be made by whoever made the dataset, an inode on this disk cannot."""
+    """By size and inode: the maker of a dataset can choose a time, but not an inode on this disk."""
     return (now[0], now[2]) == (noted[0], noted[2])
 
 
 def _read_mark(root: str) -> _Change:
-    """What to move and delete. The mark may come with a dataset from anywhere, so it is believed only of files of this disk."""
+    """What to move and delete. The mark may come with a dataset from anywhere, so it counts only for files of this disk."""
     stage = _stage(root)
     path = os.path.join(stage, _COMMIT)
-    hint = f"this is no work of wdstools on this disk: look at {stage}, and delete it"
+    hint = f"wdstools did not make this on this disk: look at {stage}, and delete it"
     try:
         document = json.loads(LocalStore(stage).get(_COMMIT))
         moved = {str(item): _noted(value) for item, value in document["moved"].items()}
@@ -237,7 +239,7 @@ def _read_mark(root: str) -> _Change:
     others = change.not_ours() if is_marked(stage) else [stage]
     if others:
         raise FormatError(
-            "a staged change is not of files that wdstools wrote on this disk: nothing was changed",
+            "a staged change names files that wdstools did not write on this disk: nothing was changed",
             code="stage-not-ours",
             where=path,
             got=some_of([os.path.relpath(other, root) for other in others]),
@@ -254,7 +256,7 @@ def _noted(value: object) -> Stamp:
 
 @dataclass(frozen=True, slots=True)
 class FinishResult:
-    """A change that had been cut short was finished: the dataset's root and version now."""
+    """An interrupted change was finished: the dataset's new root and version."""
 
     path: str
     root: str
@@ -263,7 +265,7 @@ class FinishResult:
 
 @dataclass(frozen=True, slots=True)
 class FinishPlan(Plan[FinishResult]):
-    """Moves in a change that was cut short after everything was staged: it can only go forward."""
+    """Moves in a change that was interrupted after everything was staged: it can only go forward."""
 
     def carry_out(self, executor: Executor, progress: Progress) -> FinishResult:
         """Finish the change."""
@@ -275,10 +277,10 @@ class FinishPlan(Plan[FinishResult]):
 
 
 def plan_finish(root: str, anchor: str | None = None) -> FinishPlan | None:
-    """The plan to finish a change of this dataset that was cut short; None if there is none.
+    """The plan to finish an interrupted change of this dataset; None if there is none.
 
-    Raises IntegrityError (``root-differs``) where ``anchor``, the root digest that the dataset must have, is not the one
-    that it would have then: whoever made the dataset may have staged the change.
+    Raises IntegrityError (``root-differs``) if the dataset would then not have the root digest ``anchor``: the maker of
+    the dataset may have staged the change.
     """
     mark = os.path.join(root, STAGED_MARK)
     if not os.path.exists(mark):
@@ -288,17 +290,17 @@ def plan_finish(root: str, anchor: str | None = None) -> FinishPlan | None:
         then = staged_root(root) or open_dataset(root).root
         if then != anchor:
             raise IntegrityError(
-                "a change is staged here that leads to another dataset",
+                "the change staged here leads to another dataset",
                 code="root-differs",
                 where=mark,
                 expected=anchor,
                 got=then,
-                hint=f"if it is a change of yours that was interrupted, wdstools repair {quote(root)} finishes it; "
+                hint=f"if it is an interrupted change of your own, wdstools repair {quote(root)} finishes it; "
                 f"if not, delete {quote(_stage(root))}",
             )
-    detail = f"a change that was interrupted: {len(change.moved)} files are moved in"
+    detail = f"an interrupted change: {len(change.moved)} files are moved in"
     if change.deleted and not change.is_made:
-        detail += f", deleted are {some_of(list(change.deleted))}"
+        detail += f", and {some_of(list(change.deleted))} deleted"
     return FinishPlan("finish", root, (Step("finish", STAGED_MARK, detail=detail),))
 
 

@@ -41,7 +41,7 @@ class Capabilities:
     def believed(self) -> tuple[str, ...]:
         """The digests that prove something, even about objects that others stored under other checksums.
 
-        A store that accepts a wrong checksum may merely repeat what it was sent: only digests that it never was sent
+        A store that accepts a wrong checksum may merely repeat what it was sent: only digests that it was never sent
         count.
         """
         if self.refuses_wrong_checksum:

@@ -1,7 +1,7 @@
-"""Assembling one shard from what is there already and what has to be fetched, each sample checked before it counts.
+"""Assemble one shard from what is here already and what has to be fetched, checking each sample before it counts.
 
-A group of bytes is taken, in this order, from the part file of an interrupted run, from old local shards, and from
-afar; wherever it comes from, it must have the digest that the index gives, and the manifest proves the index.
+A sample's record group is taken from the partial file of an interrupted run, from old local shards, or from the remote
+store, in this order. Wherever it comes from, it must have the digest in the index, and the manifest proves the index.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ _ATTEMPTS = 3
 
 @dataclass(slots=True)
 class Moved:
-    """How a shard came together, in bytes: found in the part, copied from old shards, fetched; ``again`` counts groups."""
+    """Where a shard's bytes came from: ``kept`` in the partial file, ``seeded`` from old shards, or fetched.
+
+    ``again`` counts groups that had to be fetched again.
+    """
 
     kept: int = 0
     seeded: int = 0
@@ -40,7 +43,7 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a shard comes from: an object of a store, requests of at most ``limit`` bytes, holes up to ``gap``."""
+    """Where a shard comes from: an object of a store; requests take at most ``limit`` bytes, with holes up to ``gap``."""
 
     store: RemoteStore
     path: str
@@ -51,7 +54,7 @@ class Origin:
 
 @dataclass(slots=True)
 class Assembler:
-    """Fills one part file in the order of its bytes, hashing as it goes."""
+    """Fills one partial file in the order of its bytes, hashing as it goes."""
 
     shape: Shape
     origin: Origin
@@ -62,10 +65,10 @@ class Assembler:
     _hashed: int = 0
 
     def run(self) -> ShardDigests:
-        """Fill the file up to its trailer; gives the digests of the whole.
+        """Fill the file, trailer included; returns the digests of the whole shard.
 
-        Raises IntegrityError (``remote-damaged``) for a sample that is not what the index says however often it is
-        asked for; what was good until then stays in the part.
+        Raises IntegrityError (``remote-damaged``) for a sample that does not match the index however often it is
+        fetched; what was good until then stays in the partial file.
         """
         shape = self.shape
         missing = [row for row, there in enumerate(self._there()) if not there]
@@ -79,7 +82,7 @@ class Assembler:
         return self._digester.digests()
 
     def _there(self) -> Iterator[bool]:
-        """For each group whether it is in the file, from an earlier run or now from an old shard."""
+        """For each group, whether it is in the file, from an earlier run or just now from an old shard."""
         shape, size = self.shape, self.file.size()
         for row, (start, length) in enumerate(zip(shape.target, shape.length, strict=True)):
             if start + length <= size and shape.holds(row, self.file.read(start, length)):
@@ -113,15 +116,15 @@ class Assembler:
     def _arrivals(
         self, request: Request, starts: list[int], lengths: list[int]
     ) -> Iterator[tuple[int, int, int, memoryview]]:
-        """What a request brings, in stretches of whole groups: first and last group, position of the bytes, bytes.
+        """What a request brings, as runs of whole groups: first and last group, position of the bytes, bytes.
 
-        Groups are taken where they lie in a block; only one that two blocks share is put together.
+        Groups are used in place in their block; only one that spans blocks is put together.
         """
         base, first, carry = request.start, 0, b""
         for arrived in self.origin.store.stream(self.origin.path, request.start, request.bytes):
             self.moved.fetched += len(arrived)
             block = arrived
-            if carry:  # the bytes of a group that began in an earlier block, from base on
+            if carry:  # the beginning of a group from an earlier block, at base
                 rest = lengths[first] - len(carry)
                 carry = b"".join((carry, block[:rest]))
                 if len(carry) < lengths[first]:
@@ -140,16 +143,16 @@ class Assembler:
                 base = have
         if first < len(starts):
             raise StoreError(
-                "an object ended before its time",
+                "an object is shorter than its index says",
                 code="remote-damaged",
                 where=f"{self.origin.store.url}/{self.origin.path}",
-                expected=f"{request.end} bytes at least",
+                expected=f"at least {request.end} bytes",
                 got=f"{base + len(carry)} bytes",
                 hint=f"wdstools verify {quote(self.origin.store.url)}",
             )
 
     def _take(self, rows: list[int], data: memoryview) -> None:
-        """Check groups that lie one behind the other, and write them."""
+        """Check adjacent groups, and write them."""
         shape, at = self.shape, 0
         for row in rows:
             group = data[at : at + shape.length[row]]
@@ -166,7 +169,7 @@ class Assembler:
         self.tick(len(data))
 
     def _again(self, row: int) -> bytes:
-        """A group that arrived damaged, asked for alone."""
+        """Fetch a group that arrived damaged once more, by itself."""
         shape, origin = self.shape, self.origin
         for _ in range(_ATTEMPTS - 1):
             self.moved.again += 1
@@ -177,18 +180,18 @@ class Assembler:
                 return group
         end = shape.source[row] + shape.length[row]
         raise IntegrityError(
-            "a sample is damaged where it comes from",
+            "a sample is damaged at its source",
             code="remote-damaged",
             where=f"{origin.store.url}/{origin.path}, sample {shape.keys[row]}, bytes {shape.source[row]}..{end}",
-            hint=f"wdstools verify {quote(origin.store.url)}    names all that is damaged there; then pull from another copy, "
-            "or repair that one; what is whole is kept, and the same command goes on",
+            hint=f"wdstools verify {quote(origin.store.url)}    names everything damaged there; then pull from another copy, "
+            "or repair that one; intact samples are kept, and the same command continues",
         )
 
     def _catch_up(self, end: int) -> None:
-        """Hash what lies in the file between what has been hashed and ``end``."""
+        """Hash the file from where hashing stopped to ``end``."""
         while self._hashed < end:
             block = self.file.read(self._hashed, min(_BLOCK, end - self._hashed))
             if not block:
-                raise StoreError("a file became shorter while it was written", where=self.file.path)
+                raise StoreError("a file became shorter while it was being written", where=self.file.path)
             self._digester.update(block)
             self._hashed += len(block)

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ChooseTask:
-    """One shard to look at; ``gap`` is the widest hole that a request fetches along.
+    """One shard to choose from; ``gap`` is the widest hole that a request may span.
 
-    ``read`` makes an index whose values the shard proves, where the manifest does not.
+    ``read`` makes an index whose values are proved by the shard, if the manifest does not prove them.
     """
 
     dataset: Dataset
@@ -42,7 +42,7 @@ class ChooseTask:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What is wanted of a shard: ``moving`` bytes in ``requests``.
+    """What is wanted from a shard: ``moving`` bytes in ``requests``.
 
     ``rows`` is None for a whole shard; else ``index`` holds its index file, and ``keys`` the wanted keys found in it.
     """
@@ -59,7 +59,7 @@ class Chosen:
 
     @property
     def kept_bytes(self) -> int:
-        """Bytes that stay when those fetched along have been thrown away."""
+        """Bytes that are kept once the bytes of the holes are discarded."""
         return self.entry.bytes if self.rows is None else self.chosen_bytes
 
     @property

@@ -1,4 +1,4 @@
-"""Added columns on their way: the files that a mirror holds, and those that a pull brings, with the rows that are pulled."""
+"""Added columns in transfers: the files that a mirror holds, and those that a pull fetches, with the pulled rows."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def column_files(dataset: Dataset) -> list[Wanted]:
-    """Every file of the sets that lie beside a dataset's manifest, in the order in which they are stored: their list last."""
+    """Every file of the column sets next to a dataset's manifest, in the order of storing: their list comes last."""
     store = dataset.metadata
     sums = read_sums(store)
     if not sums:
@@ -47,7 +47,7 @@ def column_files(dataset: Dataset) -> list[Wanted]:
             "a change of the columns of this dataset is not finished",
             code="change-unfinished",
             where=f"{store.url}/{COLUMNS_LIST}",
-            hint="give the command that changes them again: it goes on where it stopped",
+            hint="run the command that changes them again: it continues where it stopped",
         )
     paths = sorted(listed_files(sums), key=lambda path: (path.endswith(".json"), path))
     refuse_outside(store, (*paths, COLUMNS_LIST))
@@ -57,7 +57,7 @@ def column_files(dataset: Dataset) -> list[Wanted]:
 
 
 def fetch_columns(store: Store, path: str, listed: str) -> bytes:
-    """A file of a set, proved by its SHA-256; in its place, or where it waits. Raises as ``fetch_file``."""
+    """A file of a set, proved by its SHA-256, from its place or from where it waits. Raises as ``fetch_file`` does."""
     try:
         return fetch_file(store, path, listed, MAX_COLUMNS_BYTES)
     except (IntegrityError, NotFoundError):
@@ -69,7 +69,7 @@ def fetch_columns(store: Store, path: str, listed: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class PullColumnsTask:
-    """The file of a set for one shard, to be written below ``folder``; ``rows`` are those that are pulled, None for all."""
+    """The file of a set for one shard, to be written below ``folder``; ``rows`` are the pulled rows, None for all."""
 
     local_paths: ClassVar[tuple[str, ...]] = ("folder",)
 
@@ -81,7 +81,7 @@ class PullColumnsTask:
 
 
 def pull_columns(task: PullColumnsTask, tick: Tick) -> ColumnShard:
-    """Bring one file; raises FormatError (``columns-damaged``) and StoreError."""
+    """Fetch one file; raises FormatError (``columns-damaged``) and StoreError."""
     del tick
     columns, path = task.columns, column_path(task.columns.name, task.path)
     here = LocalStore(task.folder)
@@ -104,7 +104,7 @@ def pull_columns(task: PullColumnsTask, tick: Tick) -> ColumnShard:
 
 
 class PulledColumns:
-    """The sets of a dataset that come along with what is ``chosen`` of it; those of another version stay."""
+    """The column sets pulled along with what is ``chosen`` of a dataset; sets made for another version are left out."""
 
     def __init__(self, dataset: Dataset, chosen: tuple[Chosen, ...]) -> None:
         self.sets = tuple(one for one in column_sets(dataset) if fits(one, dataset))
@@ -118,7 +118,7 @@ class PulledColumns:
         return [*files, *(one.path for one in self.sets), *([COLUMNS_LIST] if self.sets else [])]
 
     def bring(self, manifest: Manifest, pulled: list[PulledShard], folder: str, executor: Executor) -> dict[str, bytes]:
-        """Write the files below ``folder``; gives the documents and their list, bound to the dataset of this manifest."""
+        """Write the files below ``folder``; returns the documents and their list, for the dataset of this manifest."""
         if not self.sets:
             return {}
         paths = [shard.entry.path for shard in pulled]

@@ -1,4 +1,4 @@
-"""What a store holds of a dataset, found out without a download: sizes, and the digests that its provider gives."""
+"""What a store holds of a dataset, found out without a download: sizes, and the digests that its provider returns."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from wdstools.formats.manifest import ShardEntry
     from wdstools.stores.base import ObjectInfo, RemoteStore, Store
 
-#: Everything that an object can be, compared with what it should be.
+#: All results of comparing an object with what it should be.
 STATES = ("missing", "different", "same", "unverifiable", "extra")
-#: Digests that no client can claim: an ETag is the store's own, and a disk is read.
+#: Digests that no client can supply: an ETag is the store's own, and a file on disk is read.
 _NEVER_CLAIMED = ("md5", "xxh3_128")
-#: Digests that are worked out from the source when a provider gives them and nobody has noted them.
+#: Digests that are computed from the source if a provider returns them and they are not known yet.
 _COMPUTABLE = ("xxh3_128", "md5", "sha1")
 
 
@@ -39,10 +39,10 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class CompareTask:
-    """One file to look for. ``found`` is its line of a listing; ``listed`` tells whether there was a listing.
+    """One file to look for. ``found`` is its entry in the listing; ``listed`` says whether there was a listing.
 
-    ``etag`` is what the object had when it was last proved, or empty. ``believed`` is whether the store was seen to
-    refuse a wrong checksum: if not, it may repeat what it was told, and only what it computes itself counts.
+    ``etag`` is the ETag of the object when it was last proved, or empty. ``believed`` is whether the store was seen to
+    refuse a wrong checksum: if not, it may repeat what it was sent, and only what it computes itself counts.
     """
 
     dataset: Dataset
@@ -56,7 +56,7 @@ class CompareTask:
 
 @dataclass(frozen=True, slots=True)
 class ObjectState:
-    """What became of a comparison; ``state`` is one of STATES. ``computed`` are digests worked out on the way."""
+    """The result of a comparison; ``state`` is one of STATES. ``computed`` are digests computed along the way."""
 
     wanted: Wanted
     state: str
@@ -71,7 +71,7 @@ def shard_file(entry: ShardEntry) -> Wanted:
 
 
 def compare_object(task: CompareTask, tick: Tick) -> ObjectState:
-    """Compare one object with what it should be. Nothing but headers is read from the store."""
+    """Compare one object with what it should be. Only headers are read from the store."""
     wanted, found = task.wanted, task.found
     tick(1)
     try:
@@ -90,15 +90,15 @@ def compare_object(task: CompareTask, tick: Tick) -> ObjectState:
     differing = disagreements(known, given)
     if differing is None:
         if task.etag and found.etag == task.etag:
-            return ObjectState(wanted, "same", "its ETag is the one it was stored under", computed)
-        return ObjectState(wanted, "unverifiable", "the store gives no digest that can be compared", computed)
+            return ObjectState(wanted, "same", "it still has the ETag it was stored under", computed)
+        return ObjectState(wanted, "unverifiable", "the store returns no digest that can be compared", computed)
     if differing:
         return ObjectState(wanted, "different", f"{differing[0]} is {given[differing[0]]}", computed)
     return ObjectState(wanted, "same", "", computed)
 
 
 def listing(store: RemoteStore) -> dict[str, ObjectInfo] | None:
-    """What lies in a store by key; None where a store cannot list."""
+    """The objects of a store by key; None if the store cannot list."""
     try:
         return {info.key: info for info in store.list()}
     except NotFoundError:
@@ -110,16 +110,16 @@ def listing(store: RemoteStore) -> dict[str, ObjectInfo] | None:
 
 
 def evidence(given: Mapping[str, str], *, believed: bool) -> Mapping[str, str]:
-    """Those of a store's digests that prove something."""
+    """The digests from a store that prove something."""
     return given if believed else {name: value for name, value in given.items() if name in _NEVER_CLAIMED}
 
 
 def known_digests(
     dataset: Dataset, wanted: Wanted, given: Iterable[str]
 ) -> tuple[Mapping[str, str], Mapping[str, str]]:
-    """The digests of a file, and those of them that had to be computed from the source to compare with ``given``.
+    """The digests of a file, and those among them that were computed from the source to compare with ``given``.
 
-    Nothing is computed if one that can be compared is known.
+    Nothing is computed if a known digest can be compared.
     """
     given = set(given)
     if given & set(wanted.digests):
@@ -127,7 +127,7 @@ def known_digests(
     names = [name for name in _COMPUTABLE if name in given]
     if not names:
         return wanted.digests, {}
-    # as for what is sent, the fast digest finds accidents; where forgers count, or there is none, the other
+    # as for uploads: the fast digest finds accidents; against forgery, or without a fast digest, SHA-256
     proof = "sha256" if dataset.anchored or "xxh3_128" not in wanted.digests else "xxh3_128"
     running = {name: _running(name) for name in {*names, proof}}
     for block in read_blocks(holder(dataset, wanted.path), wanted.path):
@@ -144,7 +144,7 @@ def _running(name: str) -> Any:
 
 
 def holder(dataset: Dataset, path: str) -> Store:
-    """The store in which a file of a dataset lies: shards may be elsewhere, and indexes with them."""
+    """The store that holds a file of a dataset: shards may be elsewhere, and their indexes with them."""
     if any(entry.path == path for _, entry in dataset.manifest.shards):
         return dataset.shards
     try:

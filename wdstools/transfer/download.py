@@ -1,4 +1,4 @@
-"""Bringing one shard here with its index: the whole of it, or some of its samples."""
+"""Download one shard with its index: all of it, or some of its samples."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class PullTask:
-    """One shard to bring to ``folder``; ``listed`` is the SHA-256 of its index file, where it is known.
+    """One shard to download to ``folder``; ``listed`` is the SHA-256 of its index file, if known.
 
-    ``rows`` are the chosen rows, None for all; ``index`` are then the index's bytes, proved already.
+    ``rows`` are the chosen rows, None for all. With ``rows``, ``index`` holds the bytes of the index, already proved.
     """
 
     local_paths: ClassVar[tuple[str, ...]] = ("folder",)
@@ -56,7 +56,7 @@ class PullTask:
 
 @dataclass(frozen=True, slots=True)
 class PulledShard:
-    """A shard that is here, whole and durable, with its index."""
+    """A shard that has been downloaded, complete and durable, with its index."""
 
     split: str
     entry: ShardEntry
@@ -65,10 +65,10 @@ class PulledShard:
 
 
 def pull_shard(task: PullTask, tick: Tick) -> PulledShard:
-    """Bring one shard and its index.
+    """Download one shard and its index.
 
-    Raises IntegrityError (``remote-damaged``) where the other side does not have what the manifest says; the shard
-    has its final name only when every digest that the manifest gives agrees.
+    Raises IntegrityError (``remote-damaged``) if the remote store does not hold what the manifest says; the shard gets
+    its final name only once every digest in the manifest agrees.
     """
     data, table = (task.index, None) if task.rows is not None else fetch_index(task.dataset, task.entry, task.listed)
     if table is None:
@@ -79,7 +79,7 @@ def pull_shard(task: PullTask, tick: Tick) -> PulledShard:
         digests = _assemble(task, table, file, tick, moved)
         entry = task.entry
         if task.rows is None and (moved.kept or moved.seeded) and digests.sha256 != entry.sha256:
-            # what was here has the fast digests of the samples and is something else: nothing of it is taken
+            # what was here matches the fast digests of its samples but not the SHA-256: use nothing of it
             file.clear()
             moved = Moved()
             digests = _assemble(replace(task, seeds=None), table, file, lambda _: None, moved)
@@ -88,7 +88,7 @@ def pull_shard(task: PullTask, tick: Tick) -> PulledShard:
             data = write_index(table)
             entry = shard_entry(entry.path, digests, table, values=bool(entry.values))
         elif wrong := _difference(task.entry, digests):
-            raise _damaged(task.dataset.shards, task.entry.path, "a shard is not what the manifest says", *wrong)
+            raise _damaged(task.dataset.shards, task.entry.path, "a shard does not match the manifest", *wrong)
         file.finish(digests.bytes)
     LocalStore(task.folder).put(index_path(entry.path), data)
     return PulledShard(task.split, entry, sha256_hex(data), moved)
@@ -98,7 +98,7 @@ def _assemble(task: PullTask, table: pa.Table, file: PartFile, tick: Tick, moved
     shape = shape_of(table, task.rows)
     if task.rows is None and shape.size != task.entry.bytes:
         raise FormatError(
-            "a shard's size is not that of its samples",
+            "a shard's size is not that of its samples together",
             code="index-damaged",
             where=task.entry.path,
             expected=f"{shape.size} bytes",
@@ -109,7 +109,7 @@ def _assemble(task: PullTask, table: pa.Table, file: PartFile, tick: Tick, moved
 
 
 def _difference(entry: ShardEntry, digests: ShardDigests) -> tuple[str, str] | None:
-    """The first digest (or the size) of a shard that is not the manifest's: expected and got."""
+    """The first digest (or the size) of a shard that differs from the manifest: expected and got."""
     for name in ("bytes", "sha256", "xxh3_128", "crc32c", "crc64nvme"):
         if getattr(entry, name) != getattr(digests, name):
             return f"{name} {getattr(entry, name)}", f"{name} {getattr(digests, name)}"
@@ -117,7 +117,7 @@ def _difference(entry: ShardEntry, digests: ShardDigests) -> tuple[str, str] | N
 
 
 def fetch_index(dataset: Dataset, entry: ShardEntry, listed: str | None) -> tuple[bytes, pa.Table]:
-    """The index of a shard, proved by the manifest, and by the checksum list where that names it."""
+    """The index of a shard, proved by the manifest, and by the checksum list if that names it."""
 
     def check(data: bytes) -> pa.Table:
         table = dataset.checked_index(entry, data)
@@ -129,7 +129,7 @@ def fetch_index(dataset: Dataset, entry: ShardEntry, listed: str | None) -> tupl
 
 
 def fetch_file(store: Store, path: str, listed: str, limit: int = MAX_SMALL_BYTES) -> bytes:
-    """A file that is held whole, proved by its SHA-256; raises FormatError (``file-too-large``) beyond ``limit`` bytes."""
+    """A file read whole, proved by its SHA-256; raises FormatError (``file-too-large``) above ``limit`` bytes."""
 
     def check(data: bytes) -> None:
         if sha256_hex(data) != listed:
@@ -139,7 +139,7 @@ def fetch_file(store: Store, path: str, listed: str, limit: int = MAX_SMALL_BYTE
 
 
 def asked_again(get: Callable[[], bytes], check: Callable[[bytes], Value], where: str) -> tuple[bytes, Value]:
-    """What arrives damaged is asked for again, a few times; then IntegrityError (``remote-damaged``)."""
+    """Fetch and check data, again if it arrives damaged; at last raises IntegrityError (``remote-damaged``)."""
     for attempt in range(_ATTEMPTS):
         data = get()
         try:
@@ -159,5 +159,5 @@ def _damaged(store: Store, path: str, message: str, expected: str, got: str) -> 
         where=f"{store.url}/{path}",
         expected=expected,
         got=got,
-        hint=f"wdstools verify {quote(store.url)}    names what is damaged there",
+        hint=f"wdstools verify {quote(store.url)}    names everything damaged there",
     )

@@ -1,7 +1,7 @@
-"""``remote-digests.json``: what is known of a dataset's files beyond the manifest, kept beside it, outside the root.
+"""``remote-digests.json``: what is known of a dataset's files beyond the manifest, next to it and outside the root.
 
-MD5 of files by their SHA-256 (some stores know nothing else, and the manifest does not carry it), and the ETags under
-which objects were proved. A cache: losing it costs reading, never certainty.
+It holds the MD5 of files by their SHA-256 (some stores return nothing else, and the manifest does not have it), and the
+ETags that objects had when they were proved. It is a cache: losing it costs reading, never certainty.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FORMAT = 1
 
 
 class KnownDigests:
-    """The file of one dataset. Where the metadata is not in a local folder, or cannot be written, nothing is kept."""
+    """The file of one dataset. If the metadata is not in a local folder, or cannot be written, nothing is kept."""
 
     def __init__(self, dataset: Dataset) -> None:
         self._store = dataset.metadata
@@ -46,16 +46,16 @@ class KnownDigests:
         return document if isinstance(document, dict) and document.get("format") == _FORMAT else {}
 
     def md5(self, sha256: str) -> str | None:
-        """The MD5 of the file with this SHA-256."""
+        """The MD5 of the file with this SHA-256; None if unknown."""
         return self._md5.get(sha256)
 
     def etag(self, url: str, wanted: Wanted) -> str:
-        """The ETag under which an object was proved to be this file; empty if it never was."""
+        """The ETag that an object had when it was proved to be this file; empty if it never was."""
         sha256, _, etag = self._etags.get(url, {}).get(wanted.path, "").partition(" ")
         return etag if sha256 == wanted.digests["sha256"] else ""
 
     def note(self, url: str, wanted: Wanted, etag: str, computed: Mapping[str, str]) -> None:
-        """An object was proved to be this file."""
+        """Note that an object was proved to be this file."""
         if "md5" in computed and self._md5.get(wanted.digests["sha256"]) != computed["md5"]:
             self._md5[wanted.digests["sha256"]] = computed["md5"]
             self._changed = True
@@ -65,7 +65,7 @@ class KnownDigests:
             self._changed = True
 
     def save(self) -> None:
-        """Write it, if there is anything new."""
+        """Write the file, if there is anything new."""
         if not self._changed or not isinstance(self._store, LocalStore):
             return
         document = {"format": _FORMAT, "md5": self._md5, "etags": self._etags}
@@ -73,12 +73,12 @@ class KnownDigests:
         try:
             self._store.put(self._key, data)
         except StoreError:
-            return  # a dataset that cannot be written to is mirrored all the same
+            return  # a read-only dataset is mirrored all the same
         self._changed = False
 
 
 def _texts(value: object) -> dict[str, str]:
-    """A mapping of text to text, without whatever else a hand may have put there."""
+    """A mapping of text to text, without anything else that was edited in."""
     if not isinstance(value, dict):
         return {}
     return {key: text for key, text in value.items() if isinstance(key, str) and isinstance(text, str)}

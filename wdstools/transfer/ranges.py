@@ -1,7 +1,7 @@
-"""Which requests fetch which pieces: coalescing, pure.
+"""Which requests fetch which pieces: coalescing, without I/O.
 
-Laws (they are the property tests): every piece lies in exactly one request; a request fetches no hole wider than the
-gap; requests follow one another and do not overlap; gap 0 fetches nothing that was not asked for.
+Laws (each is a property test): every piece is in exactly one request; no request spans a hole wider than the gap;
+requests are in order and do not overlap; with a gap of 0 nothing is fetched that was not wanted.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-#: Up to this much is fetched by one request.
+#: The most bytes that one request fetches.
 REQUEST_BYTES = 64 << 20
-#: Holes up to this size are fetched and thrown away where that is cheaper than another request.
+#: Holes up to this size are fetched and discarded where that is cheaper than another request.
 GAP_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Bytes ``start`` to ``end`` of an object, which hold the pieces ``first`` to ``last`` (not included)."""
+    """Bytes ``start`` to ``end`` of an object, which contain the pieces ``first`` to ``last`` (exclusive)."""
 
     start: int
     end: int
@@ -29,14 +29,14 @@ class Request:
 
     @property
     def bytes(self) -> int:
-        """How many bytes it moves."""
+        """The number of bytes it fetches."""
         return self.end - self.start
 
 
 def coalesce(
     starts: Sequence[int], lengths: Sequence[int], *, gap: int = GAP_BYTES, limit: int = REQUEST_BYTES
 ) -> Iterator[Request]:
-    """Cover pieces, sorted and without overlap, by requests of at most ``limit`` bytes (or one piece).
+    """Cover sorted, non-overlapping pieces by requests of at most ``limit`` bytes (or a single piece).
 
     Two pieces share a request when the hole between them is at most ``gap`` bytes.
     """
@@ -52,6 +52,6 @@ def coalesce(
 
 
 def runs(starts: Sequence[int], lengths: Sequence[int], first: int, last: int) -> Iterator[tuple[int, int]]:
-    """The pieces ``first`` to ``last`` as stretches without a hole: (first, last) of each."""
+    """The pieces ``first`` to ``last`` as contiguous runs: (first, last) of each."""
     for request in coalesce(starts[first:last], lengths[first:last], gap=0, limit=1 << 62):
         yield first + request.first, first + request.last

@@ -1,4 +1,4 @@
-"""Old local shards as seeds: samples that lie here already need not be fetched, whatever version they are of."""
+"""Old local shards as seeds: samples that are here already need not be fetched, whatever version they come from."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ if TYPE_CHECKING:
     from wdstools.stores.base import Store
 
 
-#: After so many failures in a row a place is not asked any more: what it would have saved is fetched.
+#: After this many failures in a row a place is not tried any more; its samples are fetched instead.
 _MOST_FAILURES = 3
 
 
 class Seeds:
-    """Where groups with a given digest lie in old datasets: 28 bytes of memory a sample.
+    """Where groups with a given digest are in old datasets, in 20 bytes of memory per sample.
 
-    Only indexes are read here; what they say is believed as little as the shards, since whoever asks checks the bytes.
+    Only indexes are read here; they need not be trusted, and neither do the shards, because the caller checks the
+    bytes.
     """
 
     travels_once: ClassVar[bool] = True
@@ -37,7 +38,7 @@ class Seeds:
                 try:
                     table = dataset.index(entry)
                 except (FormatError, StoreError):
-                    continue  # a seed is a convenience: what cannot be read is fetched
+                    continue  # a seed only saves downloads: what cannot be read is fetched
                 halves = np.frombuffer(fixed_bytes(table.column("xxh3_128")), "<u8")[::2]
                 digests.append(halves)
                 numbers.append(np.full(len(halves), len(self._shards), np.int32))
@@ -53,7 +54,7 @@ class Seeds:
         return len(self._digest)
 
     def find(self, digest: bytes, length: int) -> Iterator[bytes]:
-        """Bytes that may be the group with this XXH3-128; there is seldom more than one candidate."""
+        """Candidates for the group with this XXH3-128; there is seldom more than one."""
         wanted = np.frombuffer(digest[:8], "<u8")[0]
         first, last = (np.searchsorted(self._digest, wanted, side) for side in ("left", "right"))
         for at in range(int(first), int(last)):

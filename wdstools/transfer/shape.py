@@ -1,7 +1,7 @@
-"""The shape of a shard to be: which sample's bytes lie where, known from the index before any of them is there.
+"""The shape of a future shard: where each sample's bytes go, known from the index before any of them are there.
 
-A shard of selected samples is made of the same bytes as theirs in the whole shard: headers carry no position, so
-only offsets change. Law: ``shape_of(keep_rows(table, kept))`` and ``shape_of(table, kept)`` agree but for ``source``.
+In a shard of selected samples, each has the same bytes as in the whole shard: headers contain no position, so only
+offsets change. Law: ``shape_of(keep_rows(table, kept))`` and ``shape_of(table, kept)`` agree except for ``source``.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _SHA256_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Where each group lies and what it must be. ``source``, ``target``, ``length`` are bytes, one a sample, in order.
+    """Where each group goes and what it must be. ``source``, ``target`` and ``length`` are in bytes, one per sample.
 
-    Groups follow one another without a hole from 0; ``end`` is where the last ends, ``size`` includes the trailer.
+    Groups follow one another without holes from 0; ``end`` is where the last ends, ``size`` includes the trailer.
     ``sha256`` is empty unless the dataset has authenticated ranges.
     """
 
@@ -53,7 +53,7 @@ class Shape:
         return self.xxh3[row * _XXH3_BYTES : (row + 1) * _XXH3_BYTES]
 
     def holds(self, row: int, group: bytes | memoryview) -> bool:
-        """Whether these are the bytes of a group: by its SHA-256 too where the index has it."""
+        """Whether these are the bytes of a group, by its SHA-256 too if the index has it."""
         if len(group) != self.length[row] or xxh3_128_digest(group) != self.digest(row):
             return False
         wanted = self.sha256[row * _SHA256_BYTES : (row + 1) * _SHA256_BYTES]
@@ -61,7 +61,7 @@ class Shape:
 
 
 def shape_of(table: pa.Table, kept: NDArray[np.bool_] | None = None) -> Shape:
-    """The shape of the shard with these rows (all without ``kept``) of a canonical shard whose index is ``table``."""
+    """The shape of a shard with the rows ``kept`` (default: all) of a canonical shard whose index is ``table``."""
     source, length = to_numpy(table.column("offset")), to_numpy(table.column("length"))
     xxh3 = np.frombuffer(fixed_bytes(table.column("xxh3_128")), np.uint8).reshape(-1, _XXH3_BYTES)
     keys = to_list(table.column("key"))
@@ -84,12 +84,12 @@ def shape_of(table: pa.Table, kept: NDArray[np.bool_] | None = None) -> Shape:
 
 
 def keep_rows(table: pa.Table, kept: NDArray[np.bool_]) -> pa.Table:
-    """The index of a canonical shard without some samples: what stays moves up, everything else is as it was."""
+    """The index of a canonical shard reduced to the samples ``kept``: they move up, and nothing else changes."""
     return lay_out(table.filter(to_array(kept, pa.bool_())))
 
 
 def lay_out(rows: pa.Table) -> pa.Table:
-    """The index of a shard of these rows, in their order: only offsets and numbers change."""
+    """The index of a shard of these rows, in this order: only offsets and row numbers change."""
     old, lengths = to_numpy(rows.column("offset")), to_numpy(rows.column("length"))
     new = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))[: rows.num_rows].astype(np.int64)
     members = one_chunk(rows.column("members"))

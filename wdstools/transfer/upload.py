@@ -1,4 +1,4 @@
-"""Storing one file of a dataset elsewhere, and proving that it is there as it was packed."""
+"""Upload one file of a dataset, and prove that it arrived as it was packed."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class UploadTask:
 
 @dataclass(frozen=True, slots=True)
 class Uploaded:
-    """A file that was stored; ``proved`` by a digest from the store that is not an echo of ours.
+    """A file that was stored; ``proved`` by a digest from the store that does not merely echo ours.
 
-    ``answered`` tells that this was its answer to the PUT: the store has not been asked yet what it holds.
+    ``answered`` says that the digest came in the answer to the PUT: the store has not been asked yet what it holds.
     """
 
     wanted: Wanted
@@ -43,10 +43,10 @@ class Uploaded:
 
 
 def upload(task: UploadTask, tick: Tick) -> Uploaded:
-    """Store one file by one PUT whose checksum the server compares; if its answer proves nothing, ask what it holds.
+    """Store one file by one PUT whose checksum the server verifies; if its answer proves nothing, ask what it holds.
 
-    Raises IntegrityError (``source-damaged``) when the file here is not what the manifest says, before anything is
-    stored; StoreError (``upload-damaged``) when the store holds something else twice.
+    Raises IntegrityError (``source-damaged``), before anything is stored, if the local file does not match the
+    manifest; StoreError (``upload-damaged``) if the store holds something else after two attempts.
     """
     info = _put(task)
     if info.md5:
@@ -63,7 +63,7 @@ def upload(task: UploadTask, tick: Tick) -> Uploaded:
 
 
 def prove(task: UploadTask, etag: str) -> Uploaded:
-    """Ask the store what it holds of a file that it took under an ETag; raises StoreError (``upload-damaged``)."""
+    """Ask the store what it holds of a file that it stored under an ETag; raises StoreError (``upload-damaged``)."""
     wanted = task.wanted
     try:
         given = evidence(task.target.remote_digests(wanted.path), believed=task.believed)
@@ -74,7 +74,7 @@ def prove(task: UploadTask, etag: str) -> Uploaded:
 
 
 def damaged(task: UploadTask, expected: str, got: str) -> StoreError:
-    """The error for a file that the store does not hold as it was sent."""
+    """The error for a store that does not hold a file as it was sent."""
     return upload_damaged(f"{task.target.url}/{task.wanted.path}", expected, got)
 
 
@@ -90,7 +90,7 @@ def _put(task: UploadTask) -> ObjectInfo:
     except SourceChangedError as error:
         task.dataset.refuse_replaced()
         raise IntegrityError(
-            "a file is damaged here, and was not sent",
+            "a file is damaged here and was not uploaded",
             code="source-damaged",
             where=f"{source.url}/{wanted.path}",
             expected=error.expected,

@@ -1,4 +1,4 @@
-"""From samples by name to shards on disk: planning which sample lies where, and writing one shard."""
+"""From planned samples to a shard with its index: reading, checking, laying out and hashing."""
 
-#: What a worker process needs.
+#: Modules that a worker process needs.
 WORKER_MODULES = ("wdstools.writer.shard", "pyarrow.parquet", "awscrt.checksums", "simplejpeg")

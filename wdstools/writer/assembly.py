@@ -1,4 +1,4 @@
-"""Putting the samples of one shard into its tar: each one read, checked, laid out and hashed, or skipped whole."""
+"""Put the samples of one shard into its tar: each is read, checked, laid out and hashed, or skipped whole."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from wdstools.writer.rows import Row
 
 MAX_CAPTION_BYTES = 1 << 20
-#: One PUT moves an object of at most 5 GB to any store, which then keeps a digest of the whole.
+#: A single PUT takes at most 5 GB, in any store, and only then does the store keep a digest of the whole object.
 MAX_SHARD_BYTES = 5_000_000_000
 _TICK_SAMPLES = 64
 
@@ -48,10 +48,10 @@ _TICK_SAMPLES = 64
 class ShardSettings:
     """What is the same for all shards of a pack. ``started_ns`` is when the pack began, by the system's clock.
 
-    ``authenticated`` adds the SHA-256 of each sample to the index. ``side`` is that which the recipe expects of an
-    image, in pixels; 0 if it expects none. ``captions`` says whether metadata must hold a caption (``required``);
+    ``authenticated`` adds the SHA-256 of each sample to the index. ``side`` is the side of an image that the recipe
+    expects, in pixels; 0 if it expects none. ``captions`` says whether metadata must hold a caption (``required``);
     ``several`` whether further captions in files are listed in ``json`` (``all``) or become lines of the caption
-    (``join``); ``caption_key`` what metadata calls the caption.
+    (``join``); ``caption_key`` is the name of the caption in metadata.
     """
 
     opener: SourceOpener
@@ -71,7 +71,7 @@ class ShardSettings:
     def of(
         cls, listing: Listing, images: ImageRules, members: tuple[str, ...], *, authenticated: bool
     ) -> ShardSettings:
-        """Those for the samples of a listing, by the rules of a pack that begins now."""
+        """The settings for the samples of a listing, in a pack that begins now."""
         template, base = listing.template.get("image", ""), listing.template.get("base", "")
         return cls(
             opener=listing.opener,
@@ -89,15 +89,15 @@ class ShardSettings:
         )
 
 
-#: What stands for a file elsewhere, and what a server gave in place of one.
+#: Pointers to a file elsewhere, and pages that a server sent in place of a file.
 _POINTERS = ("git-lfs", "git-annex")
 _PAGES = ("html", "xml", "json")
-#: Bytes with which these begin; images begin with others.
+#: The first bytes of these; no image begins with one of them.
 _TEXT_STARTS = frozenset(b"v./<{ \t\r\n\xef")
 
 
 class _RefusedError(Exception):
-    """A sample that is not packed."""
+    """The sample cannot be packed."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(reason, detail)
@@ -107,7 +107,7 @@ class _RefusedError(Exception):
 
 @cache
 def _claimed_type(suffix: str) -> str:
-    """The type of image that the end of a file's name claims."""
+    """The image type that a file's extension claims."""
     return TYPE_OF_EXTENSION[suffix[1:].lower()]
 
 
@@ -121,9 +121,9 @@ class Assembly:
         self.buffer = TarBuffer(sink, authenticated=settings.authenticated)
         self.skips: list[Skip] = []
         self.odd_captions = 0  # captions with a byte order mark or NUL in them, kept as they are
-        self.trailing = 0  # images with bytes behind their end, kept as they are
+        self.trailing = 0  # images with bytes after their end, kept as they are
         self.stray = 0  # images with bytes between their parts, kept as they are
-        self.frames = 0  # images that were converted and have other frames or pages, which are left out
+        self.frames = 0  # converted images with further frames or pages, which are left out
         self._stats = array("q")  # size and time of each file
         self._maker = ImageMaker(settings.images)
         self._reencodes = settings.images.encoding is not None
@@ -146,7 +146,7 @@ class Assembly:
                 self.buffer.take_back()
                 reason, detail = refusal.args
                 self._skip(row, reason, detail)
-                del self._stats[mark:]  # all of its files count, those behind the one that was refused too
+                del self._stats[mark:]  # count all its files, including those after the refused one
                 self._stats.extend(stats_of(self.reader, row, self.settings.members))
             done += 1
             if done == _TICK_SAMPLES:
@@ -195,7 +195,7 @@ class Assembly:
         self._records.append((row.key, label, cls, *seen, caption, source))
 
     def _seen(self, info: ImageInfo) -> tuple[int, int, str]:
-        """What the index says of an image that is packed; what else is worth knowing of it is counted."""
+        """What the index says about a packed image; its other peculiarities are counted."""
         if info.trailing and self.settings.images.trailing == KEEP:
             self.trailing += 1
         if info.stray:
@@ -226,7 +226,7 @@ class Assembly:
         return info
 
     def _refuse_pointer(self, start: int, end: int) -> None:
-        """What stands in the place of a file is named as what it is: a pointer, a web page, an answer of a server."""
+        """Refuse what stands in for the file, naming it: a pointer, a web page, or a server's answer."""
         if start == end or self.buffer.memory[start] not in _TEXT_STARTS:
             return
         found = what_is(bytes(self.buffer.memory[start : min(end, start + SNIFF_BYTES)]))
@@ -250,7 +250,7 @@ class Assembly:
         return text
 
     def _put_caption(self, data: bytes) -> int:
-        """A caption that is no file of its own, by the limit of those that are; where it ends in the buffer."""
+        """Put a caption that is not a file of its own, within the same limit; returns where it ends in the buffer."""
         if len(data) > MAX_CAPTION_BYTES:
             raise _RefusedError("caption-too-large", f"{len(data):,} bytes, the limit is {MAX_CAPTION_BYTES:,}")
         return self.buffer.put(data)
@@ -268,7 +268,7 @@ class Assembly:
         return text, end
 
     def _captions(self, row: Row, first: str) -> list[str]:
-        """All captions of a sample, without the ends of lines around them."""
+        """All captions of a sample, without surrounding line breaks."""
         more = parse_more(row.more_captions)
         texts = [first, *(text if isinstance(text, str) else self._read_text(*text)[0] for text in more)]
         return [text for text in distinct([text.removeprefix("\ufeff").strip("\r\n") for text in texts]) if text]
@@ -279,7 +279,7 @@ class Assembly:
         try:
             text = caption_in_json(bytes(self.buffer.memory[start:end]), path, self.settings.caption_key)
             data = (text or "").encode()
-        except ValueError as error:  # that it is no JSON, or that its text is no UTF-8
+        except ValueError as error:  # invalid JSON, or text that cannot be UTF-8
             raise _RefusedError("json-invalid", f"{path}: {error}") from None
         if text is None and self.settings.captions == "required":
             raise _RefusedError("caption-missing", f"none in {path}")
@@ -306,7 +306,7 @@ class Assembly:
         self._seal(row, "json", end)
 
     def _add_further(self, row: Row, extension: str, place: tuple[str | None, bytes | None]) -> None:
-        """A member that is packed as it is; empty where the sample has none."""
+        """Add a member as it is; empty if the sample has none."""
         path, entry = place
         if path is None and entry is None:
             self._seal(row, extension, self.buffer.put(b""))
@@ -317,7 +317,7 @@ class Assembly:
     def _read(
         self, path: str, entry: bytes | None, limit: int = MAX_FILE_BYTES, code: str = "file-too-large"
     ) -> tuple[int, int]:
-        """Read a file to where the next payload goes; gives where it lies in the buffer."""
+        """Read a file to where the next payload goes; returns its start and end in the buffer."""
         try:
             start, size, mtime_ns = self.buffer.read(self.reader, path, entry, limit)
         except NeedSpaceError as need:
@@ -330,14 +330,14 @@ class Assembly:
         return start, start + size
 
     def _read_again(self, path: str, entry: bytes | None, start: int, end: int, mtime_ns: int) -> None:
-        """A file newer than the pack itself: accept it only if it stands still (a file server's clock may be ahead)."""
+        """Accept a file newer than the pack itself only if it does not change (a file server's clock may be ahead)."""
         first = bytes(self.buffer.memory[start:end])
         start, size, again_ns = self.buffer.read(self.reader, path, entry, MAX_FILE_BYTES)
         if again_ns != mtime_ns or first != self.buffer.memory[start : start + size]:
             raise SourceChangedError(
                 "the file changed while it was read",
                 where=path,
-                hint="stop what writes to the source, then run the same command again",
+                hint="stop whatever writes to the source, then run the same command again",
             )
 
     def _seal(self, row: Row, extension: str, end: int) -> None:
@@ -369,7 +369,7 @@ class Assembly:
         return sources_digest(self._stats)
 
     def other_sizes(self) -> int:
-        """How many images are not of the side that the recipe expects."""
+        """How many images do not have the size that the recipe expects."""
         side = self.settings.side
         return sum(record[_WIDTH : _WIDTH + 2] != (side, side) for record in self._records) if side else 0
 

@@ -1,6 +1,6 @@
-"""The buffer in which a shard is made: files are read straight to where they will lie in the tar.
+"""The buffer that a shard is made in: files are read straight to their place in the tar.
 
-Memory is bounded by two blocks, whatever the size of the shard: while one is filled, the other is hashed and written.
+Memory is bounded by two blocks, however large the shard: while one is filled, the other is hashed and written.
 """
 
 from __future__ import annotations
@@ -26,35 +26,35 @@ if TYPE_CHECKING:
 
     from wdstools.sources.base import SourceReader
 
-#: Large enough that what is done once a block costs little, small enough to be in a cache still when it is hashed.
+#: Large enough that the cost per block is small, small enough to be still in a cache when it is hashed.
 BLOCK_BYTES = 4 << 20
-#: A new sample is begun only where this much room is left, so that most samples never meet the end of a block.
+#: A sample is only begun with this much room left, so that most samples never reach the end of a block.
 _LOW_WATER = 1 << 18
 _ALIGNMENT = 4096
 _PADDINGS = tuple(bytes(size) for size in range(BLOCK))
 
 
 class BlockSink(Protocol):
-    """Takes the bytes of a file block by block; a block must stay as it is until the next one is written."""
+    """Takes the bytes of a file block by block; a block must not change until the next one is written."""
 
     def write(self, block: memoryview) -> None:
         """Append a block; all but the last are multiples of 4096 bytes long and begin at such an address."""
 
 
 class Nowhere:
-    """Forgets the blocks of a file, of which only the digests are wanted."""
+    """Discards the blocks of a file of which only the digests are wanted."""
 
     def write(self, block: memoryview) -> None:
-        """Forget a block."""
+        """Discard a block."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Where the samples of a shard lie, and their digests.
+    """Where the samples of a shard are, and their digests.
 
-    ``members`` is uint64 [members, 3]: offset in the tar and size of each payload in bytes, and its XXH3-64. ``offsets`` and
-    ``lengths`` (int64 [samples]) bound each sample's headers, payloads and paddings; ``xxh3_128`` is the digest of those
-    bytes, ``sha256`` another if it was asked for.
+    ``members`` is uint64 [members, 3]: offset in the tar and size of each payload in bytes, and its XXH3-64.
+    ``offsets`` and ``lengths`` (int64 [samples]) bound each sample's headers, payloads and paddings; ``xxh3_128`` is
+    the digest of those bytes, ``sha256`` a second one if requested.
     """
 
     members: NDArray[np.uint64]
@@ -80,7 +80,7 @@ class TarBuffer:
         self._at = 0
         self.base = 0
         self._use(_IDLE.take(block_bytes))
-        # of members without a header yet: name, offset of the payload in the tar, size
+        # of members that have no header yet: name, offset of the payload in the tar, size
         self._names: list[bytes] = []
         self._starts: list[int] = []
         self._sizes: list[int] = []
@@ -98,7 +98,7 @@ class TarBuffer:
         return self.base + self._at
 
     def begin(self) -> None:
-        """Start a sample: from now on ``take_back`` returns to here."""
+        """Start a sample: ``take_back`` returns to this point."""
         if self._at != self._sample:
             self._ends.append(self.base + self._at)
         self._sample = self._at
@@ -112,9 +112,9 @@ class TarBuffer:
         del self._names[self._mark :], self._starts[self._mark :], self._sizes[self._mark :]
 
     def read(self, reader: SourceReader, path: str, entry: bytes | None, limit: int) -> tuple[int, int, int]:
-        """Read a file to where the next payload goes; gives its start in ``memory``, its size and its modification time.
+        """Read a file to where the next payload goes; returns its start in ``memory``, size and modification time.
 
-        Raises NeedSpaceError for one of more than ``limit`` bytes.
+        Raises NeedSpaceError if it is larger than ``limit`` bytes.
         """
         start = self._at + BLOCK
         try:
@@ -126,7 +126,7 @@ class TarBuffer:
         return self.read(reader, path, entry, limit)
 
     def put(self, payload: bytes) -> int:
-        """Write a payload to where the next one goes; gives its end in ``memory``."""
+        """Write a payload to where the next one goes; returns its end in ``memory``."""
         self.reserve(len(payload))
         start = self._at + BLOCK
         end = start + len(payload)
@@ -140,7 +140,7 @@ class TarBuffer:
             self._flush(max(len(self.memory), self._at - self._sample + needed + _ALIGNMENT))
 
     def add(self, name: bytes, end: int) -> None:
-        """The payload that ends at ``end`` is a member of the sample, called ``name``."""
+        """Make the payload that ends at ``end`` a member of the sample, called ``name``."""
         start = self._at + BLOCK
         size = end - start
         self._names.append(name)
@@ -150,7 +150,7 @@ class TarBuffer:
         self._view[end : self._at] = _PADDINGS[-size % BLOCK]
 
     def finish(self) -> ShardDigests:
-        """Write the trailer and everything that is left; gives the digests of the whole tar."""
+        """Write the trailer and everything that is left; returns the digests of the whole tar."""
         self.begin()
         trailer = trailer_bytes(self.offset)
         if len(self.memory) - self._at < trailer:
@@ -164,17 +164,17 @@ class TarBuffer:
         return self._digester.digests()
 
     def release(self) -> None:
-        """Leave the memory to the next buffer of this thread; the sink is closed, so that nothing is written from it."""
+        """Give the memory to the next buffer of this thread; the sink must be closed: it may still write from it."""
         _IDLE.keep(self.memory, self._spare)
 
     @property
     def placed(self) -> Placed:
-        """Where every sample lies, once the tar is finished."""
+        """Where every sample is, once the tar is finished."""
         (placed,) = self._done
         return placed
 
     def _seal(self) -> None:
-        """Give the complete samples of this block their headers, and take their digests."""
+        """Write the headers of the complete samples of this block, and compute their digests."""
         view, mark = self._view, self._mark
         starts = np.array(self._starts[:mark], np.int64) - self.base
         sizes = np.array(self._sizes[:mark], np.int64)
@@ -201,7 +201,7 @@ class TarBuffer:
         self._mark = 0
 
     def _flush(self, capacity: int) -> None:
-        """Send off whole pages before the current sample, and go on in the other block."""
+        """Hand over the whole pages before the current sample, and continue in the other block."""
         self._seal()
         done = self._sample - self._sample % _ALIGNMENT
         block = self._view[:done]
@@ -218,17 +218,17 @@ class TarBuffer:
 
 
 class _Idle(threading.local):
-    """Blocks of a thread that no buffer uses now: memory that was touched before need not be made and cleared again."""
+    """A thread's blocks that no buffer is using: memory touched before need not be allocated and cleared again."""
 
     def __init__(self) -> None:
         self._blocks: list[mmap] = []
 
     def take(self, size: int) -> mmap:
-        """A block of that size, with anything in it."""
+        """A block of that size, with undefined content."""
         return self._blocks.pop() if self._blocks and size == BLOCK_BYTES else page_aligned(size)
 
     def keep(self, *blocks: mmap) -> None:
-        """Keep two at most, of the usual size."""
+        """Keep at most two blocks, of the usual size."""
         self._blocks = [block for block in (*self._blocks, *blocks) if len(block) == BLOCK_BYTES][:2]
 
 

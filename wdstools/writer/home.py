@@ -1,4 +1,4 @@
-"""What a place is asked for that takes the shards of a pack: see ``landing/homes.py``."""
+"""What a place must offer to receive the shards of a pack; implemented in ``landing/homes.py``."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ if TYPE_CHECKING:
 
 
 class ShardInMaking(Protocol):
-    """One shard, until it is there with its index."""
+    """A shard being made, until it is in place with its index."""
 
     def filling(self) -> AbstractContextManager[BlockSink]:
         """The file to write to."""
 
     def land(self, line: dict[str, Any], index: bytes) -> Mapping[str, str]:
-        """Let the shard and its index be there; ``line`` is what is to be noted of it."""
+        """Put the shard and its index in place; ``line`` is what to note about it."""
 
 
 class ShardHome(Protocol):
     """Where shards go: a small value that travels to the workers."""
 
     def noted(self, path: str) -> dict[str, Any] | None:
-        """What is noted where the shards go of one that is finished."""
+        """What the place has noted about a finished shard; None if nothing."""
 
     def vouches_for(self, path: str, line: dict[str, Any]) -> bool:
-        """Whether this user, or another one with the same secret, has noted that."""
+        """Whether this user, or another one with the same secret, wrote that note."""
 
     def making(self, path: str) -> AbstractContextManager[ShardInMaking]:
-        """A shard to be made; nothing is left of it where the block raises."""
+        """A shard to make; nothing is left of it if the block raises."""
 
     def index_if_held(self, line: dict[str, Any]) -> bytes | None:
-        """The index of a finished shard, if both are there as they were noted; raises StoreError."""
+        """The index of a finished shard, if shard and index are as noted; raises StoreError."""

@@ -1,4 +1,4 @@
-"""The samples of a shard as the plan gives them: rows, and the files that each is made of."""
+"""The planned samples of a shard: rows, and the files that each is made of."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Row(NamedTuple):
-    """One sample of the plan; ``derived`` tells that the template and the key give the image's path back."""
+    """One sample of the plan; ``derived`` says that the image's path follows from the template and the key."""
 
     key: bytes
     label: str | None
@@ -40,7 +40,7 @@ class Row(NamedTuple):
 
 
 def further_members(members: tuple[str, ...]) -> tuple[str, ...]:
-    """Those members that are packed as they are."""
+    """The members that are packed as they are."""
     return tuple(member for member in members if member not in MEMBER_ORDER)
 
 
@@ -63,7 +63,7 @@ def rows_of(samples: bytes, split: str, template: str, members: tuple[str, ...])
 
 
 def _more_captions(table: Any) -> list[str | None]:
-    """The further captions of each sample, "" where others have some."""
+    """The further captions of each sample: None if no sample has any, "" for those without."""
     values: list[str | None] = text_columns(table, (MORE_CAPTIONS,))[0]
     return [value or "" for value in values] if MORE_CAPTIONS in table.column_names else values
 
@@ -79,7 +79,7 @@ def _further(table: Any, members: tuple[str, ...]) -> list[tuple[tuple[str | Non
 
 
 def _caption_paths(table: Any, images: list[str]) -> list[str | None]:
-    """Where each caption is read from; None where it is given inline, the image's path where only an entry says."""
+    """The path each caption is read from: None for an inline caption, the image's path if there is only an entry."""
     entries = text_columns(table, ("caption_entry",))[0]
     return [
         path if path is not None else image if entry is not None else None
@@ -88,7 +88,7 @@ def _caption_paths(table: Any, images: list[str]) -> list[str | None]:
 
 
 def _derived(template: str, parts: tuple[list[Any], ...], images: list[str]) -> list[bool]:
-    """Of which samples the template and the key give the path of the image back."""
+    """For which samples the path of the image follows from the template and the key."""
     before, _, after = template.partition("{id}")
     place = {label: before.replace("{label}", label or "") for label in set(parts[1])}
     ids = [join_path(folder, stem) for folder, stem in zip(parts[2], parts[3], strict=True)]
@@ -103,17 +103,17 @@ def _derived(template: str, parts: tuple[list[Any], ...], images: list[str]) -> 
 
 
 def sources_digest(stats: array[int]) -> str:
-    """XXH3-128 of sizes and modification times, in the order in which the files are read."""
+    """XXH3-128 of sizes and modification times, in reading order."""
     return xxh3_128_hexdigest(stats.tobytes())
 
 
 def stats_of(reader: SourceReader, row: Row, members: tuple[str, ...]) -> list[int]:
-    """Size and modification time of each file of a sample, by a look at them alone."""
+    """Size and modification time of each file of a sample, without reading the files."""
     return [number for path, entry in files_of(row, members) for number in reader.stat(path, entry)]
 
 
 def files_of(row: Row, members: tuple[str, ...]) -> Iterator[tuple[str, bytes | None]]:
-    """Path and entry of each file of a sample, in the order in which they are read."""
+    """Path and entry of each file of a sample, in reading order."""
     yield row.image, row.image_entry
     if row.caption_path is not None and "txt" in members:
         yield row.caption_path, row.caption_entry

@@ -1,6 +1,6 @@
-"""Writing one shard: read, check, lay out, hash, index, make durable. Runs in a worker process.
+"""Write one shard: read, check, lay out, hash, index, make durable. Runs in a worker process.
 
-What a shard holds depends on its own samples and settings alone.
+The content of a shard depends only on its own samples and settings.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class ShardTask:
     """One shard to write, to ``home``; ``samples`` are the rows of the plan, as Arrow IPC bytes.
 
-    ``finished`` is what an interrupted run has noted of it: kept if it still is as it was.
+    ``finished`` is what an interrupted run noted about it: the shard is kept if it is unchanged.
     """
 
     settings: ShardSettings
@@ -46,14 +46,14 @@ class ShardTask:
 
 @dataclass(frozen=True, slots=True)
 class ShardResult:
-    """A shard that lies in its home with its index.
+    """A shard that is in its home, with its index.
 
     ``image_digests`` are the XXH3-64 of the images, in row order; ``sources`` is a digest of the sizes and
-    modification times of the files that were read. ``other_sizes`` counts images that are not of the expected side,
-    ``trailing`` those that were kept with the bytes that follow their end, ``stray`` those with bytes between their parts,
-    ``frames`` those of which only the first frame was; ``odd_captions`` captions with a byte order mark or NUL.
-    ``kept`` says that an earlier run had finished it; ``remade`` that a note says so whose seal is not this user's, so that
-    the shard was made again.
+    modification times of the files that were read. ``other_sizes`` counts images without the expected side,
+    ``trailing`` those kept with bytes after their end, ``stray`` those with bytes between their parts, ``frames`` those
+    of which only the first frame was kept; ``odd_captions`` counts captions with a byte order mark or NUL.
+    ``kept`` says that an earlier run had finished the shard; ``remade`` that a note says so, but without this user's
+    seal, so that the shard was made again.
     """
 
     split: str
@@ -72,7 +72,7 @@ class ShardResult:
 
 
 def write_shard(task: ShardTask, tick: Tick) -> ShardResult:
-    """Write one shard and its index to its home, durably; raises a WdsError otherwise, and no finished shard is noted then."""
+    """Write one shard and its index to its home, durably; if it raises a WdsError, no finished shard is noted."""
     settings = task.settings
     path = shard_path(task.split, task.number)
     line = task.finished if task.finished is not None else task.home.noted(path)
@@ -114,11 +114,11 @@ def write_shard(task: ShardTask, tick: Tick) -> ShardResult:
 
 
 def _keep(task: ShardTask, path: str, line: dict[str, Any]) -> ShardResult | None:
-    """The finished shard, if its bytes and its index are what was noted and its sources have not changed."""
+    """The finished shard, if its bytes and index are as noted and its sources have not changed."""
     try:
         finished = from_line(line)
         if finished.entry.path != path or not finished.entry.values:
-            return None  # by an older writer
+            return None  # made by an older writer
         index = task.home.index_if_held(line)
         if index is None or _sources_now(task) != finished.sources:
             return None
@@ -134,7 +134,7 @@ def _keep(task: ShardTask, path: str, line: dict[str, Any]) -> ShardResult | Non
 
 
 def _sources_now(task: ShardTask) -> str:
-    """What ``Assembly.sources`` would be now, by a look at the files alone."""
+    """What ``Assembly.sources`` would be now, without reading the files."""
     stats = array("q")
     reader = task.settings.opener.open()
     try:
@@ -162,7 +162,7 @@ def to_line(result: ShardResult) -> dict[str, Any]:
 
 
 def from_line(line: dict[str, Any]) -> ShardResult:
-    """A finished shard of an earlier run; the digests of its images come when it is looked at again."""
+    """A finished shard of an earlier run, without the digests of its images, which are read later from its index."""
     return ShardResult(
         split=line["split"],
         entry=ShardEntry(**line["entry"]),

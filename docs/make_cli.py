@@ -63,7 +63,7 @@ def _options(command: Any, *, shared: bool) -> list[str]:
             default = "" if parameter.default in (None, False, "") else f" Default: {parameter.default}."
             words = (parameter.metavar or "").split("|")
             choices = f" Choices: `{'`, `'.join(words)}`." if len(words) > 1 and parameter.metavar.islower() else ""
-            variable = f" Variable: {parameter.envvar}." if getattr(parameter, "envvar", None) else ""
+            variable = f" Environment: {parameter.envvar}." if getattr(parameter, "envvar", None) else ""
             rows.append(f"| `{'`, `'.join(parameter.opts)}` | {parameter.help}{choices}{default}{variable} |")
     return ["| option | meaning |", "|---|---|", *rows] if rows else []
 

@@ -176,7 +176,7 @@ def test_memory_of_batches_is_used_again_across_shapes(dataset: Dataset) -> None
         ({"image_size": 32}, "image_size cannot be combined with them"),
         ({"fit": "pad"}, "fit cannot be combined with them"),
         ({"decode": "bytes"}, "images that are not decoded cannot be resized or transformed"),
-        ({"buckets": 512}, "not a value of this option"),
+        ({"buckets": 512}, "not a valid value for this option"),
     ],
 )
 def test_options_that_do_not_fit_buckets_are_refused(dataset: Dataset, options: dict[str, Any], says: str) -> None:

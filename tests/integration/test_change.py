@@ -349,7 +349,7 @@ def test_diff_says_what_a_manifest_alone_lacks(made: tuple[Path, Path], copy: Pa
     remove(copy, "oslo/0")
     ran = run_command("diff", alone, copy)
     assert ran.code == 4
-    assert "a manifest alone does not name samples" in ran.err
+    assert "a manifest alone does not list samples" in ran.err
 
 
 def test_a_dataset_is_asked_for_names_only(made: tuple[Path, Path]) -> None:

@@ -284,7 +284,7 @@ def test_a_folder_that_is_gone_is_no_bug(command: str, dataset: Path, tmp_path: 
     )
     assert done.returncode == 4, done.stderr
     assert b"Traceback" not in done.stderr
-    assert done.stderr.startswith(b"error: the folder that this runs in is no longer there")
+    assert done.stderr.startswith(b"error: the working folder no longer exists")
 
 
 def test_what_kills_a_command_with_limited_memory_is_told_by_its_end(dataset: Path) -> None:

@@ -47,7 +47,7 @@ def test_keys_that_are_not_there_are_named_and_exit_3(command: tuple[str, ...], 
     ran = run_command(verb, cities, *options, *out, "--keys", keys, *yes)
     assert ran.code == 3
     told = ran.out + ran.err
-    assert all(name in told for name in ("nobody", "IMG 1", "3 keys of those named are not in the dataset"))
+    assert all(name in told for name in ("nobody", "IMG 1", "3 of the named keys are not in the dataset"))
     if verb == "ls":
         assert "nobody" not in ran.out  # where keys are the answer
 
@@ -98,4 +98,4 @@ def test_a_list_from_a_pipe_needs_the_answer_beforehand(cities: Path) -> None:
     ran = run_command("remove", cities, "--in-place", "--keys", "-", stdin=b"dog/x\n")
     assert (ran.code, "not-confirmed" in ran.err) == (2, True)
     assert "--yes" in ran.err
-    assert "standard input is read as the list" in ran.err
+    assert "standard input holds the list, so it cannot take an answer" in ran.err

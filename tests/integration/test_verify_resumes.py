@@ -85,7 +85,7 @@ def test_the_command_says_what_it_believed(dataset: Path, tmp_path: Path) -> Non
     copied = shutil.copytree(tmp_path / "state", tmp_path / "same")
     ran = run_command(*command)
     assert ran.code == 0
-    assert f"believed by what earlier checks noted: 3 shards ({_report(tmp_path / 'state')})" in ran.out
+    assert f"trusted because of earlier checks: 3 shards ({_report(tmp_path / 'state')})" in ran.out
     assert "not proved" in ran.out
     answer = run_command(*command[:-1], copied, "--json").summary
     assert (answer["believed"], answer["checked"]["passed_over"]) == (str(_report(copied)), 3)

@@ -1,1 +1,1 @@
-"""The command line: options in, one operation, output. No logic."""
+"""The command line: it takes options, calls one operation and shows the result. It has no logic of its own."""

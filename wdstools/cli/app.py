@@ -1,4 +1,4 @@
-"""The entry point: the one place where errors become exit codes."""
+"""The entry point, and the only place where errors become exit codes."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ _CODE_OF_ERROR: tuple[tuple[type[BaseException], int], ...] = (
 )
 
 
-#: What a standard output that cannot be written says.
+#: The errors of a standard output that cannot be written.
 _OF_OUTPUT = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EBADF, errno.EPIPE, errno.ENXIO}
 
 
 def _run() -> int:
-    """Run the command that was typed; its exit code."""
+    """Run the command that was typed, and return its exit code."""
     try:
         return app(prog_name=NAME, standalone_mode=False) or 0
     except NOT_UNDERSTOOD as error:
@@ -57,16 +57,16 @@ def _run() -> int:
     except typer.Abort:  # a question that nobody answered
         raise Interrupted from None
     except OSError as error:
-        if error.filename is None and error.errno in _OF_OUTPUT:  # help and version are written by typer
+        if error.filename is None and error.errno in _OF_OUTPUT:  # typer writes help and version itself
             raise lost(error) from error
         raise
 
 
 def _start_lightly() -> None:
-    """Spare a command what costs most at its start; worker processes do the first for themselves, and inherit the second.
+    """Avoid the largest costs of starting a command. Worker processes repeat the first step and inherit the second.
 
-    The collector walks all modules again and again while libraries are read; numpy's linear algebra, of which commands
-    need small products only, keeps every other core busy for a tenth of a second waiting for work.
+    The garbage collector would walk all modules again and again while libraries are imported. The threads of numpy's
+    linear algebra, which commands use only for small products, would keep all other cores busy for a tenth of a second.
     """
     gc.set_threshold(COLLECT_AFTER, 20, 20)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -74,7 +74,7 @@ def _start_lightly() -> None:
 
 
 def _is_nowhere(error: BaseException) -> bool:
-    """Whether the folder that this runs in is gone, and something asked for its name."""
+    """Whether the working folder is gone, and the error comes from asking for its name."""
     try:
         os.getcwd()
     except FileNotFoundError:
@@ -83,8 +83,8 @@ def _is_nowhere(error: BaseException) -> bool:
 
 
 def _end_nowhere(output: Output) -> int:
-    hint = "cd to a folder that is there, then run the same command again"
-    return output.end("the folder that this runs in is no longer there", 4, code="not-found", hint=hint)
+    hint = "cd to a folder that exists, then run the same command again"
+    return output.end("the working folder no longer exists", 4, code="not-found", hint=hint)
 
 
 def _end_with(output: Output, error: WdsError) -> int:
@@ -96,7 +96,7 @@ def _end_with(output: Output, error: WdsError) -> int:
 
 
 def main() -> None:
-    """Run the command line; ends the process with a code of EXIT_CODES."""
+    """Run the command line, and end the process with one of EXIT_CODES."""
     _start_lightly()
     open_missing()
     show_all()
@@ -111,7 +111,7 @@ def main() -> None:
     except (KeyboardInterrupt, Interrupted):
         text = "no file was left half-written; run the same command again to continue"
         code = output.end(text, 130, code="interrupted")
-    except Exception as error:  # noqa: BLE001  the last resort: say that it is a bug
+    except Exception as error:  # noqa: BLE001  the last resort: report it as a bug
         if is_short_of_memory(error):
             code = output.end("there is not enough memory", 4, code="no-memory", hint=HINT)
         elif isinstance(error, ImportError):
@@ -124,5 +124,5 @@ def main() -> None:
             code = output.bug(traceback.format_exc())
     output.weaker()
     tell("cli", "ends", exit=code, seconds=clock)
-    gc.freeze()  # the interpreter walks all that is left several times before it ends: 40 ms
+    gc.freeze()  # otherwise the interpreter walks all objects several times at exit: 40 ms
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""How commands that change something ask first."""
+"""How commands that change something ask for confirmation."""
 
 from __future__ import annotations
 
@@ -22,21 +22,22 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-_PANEL = "Before anything changes"
+_PANEL = "Confirmation"
 
 
 class PlanChoices(TypedDict, total=False):
-    """Whether a plan is only shown, or carried out without asking."""
+    """Whether to only show a plan, or to carry it out without asking."""
 
     dry_run: Annotated[bool, Option(False, "Print the plan and change nothing.", _PANEL, flag="--dry-run -n")]
-    yes: Annotated[bool, Option(False, "Carry the plan out without asking.", _PANEL, flag="--yes -y")]
+    yes: Annotated[bool, Option(False, "Carry out the plan without asking.", _PANEL, flag="--yes -y")]
 
 
 def approved(output: Output, plan: Plan[object], choices: PlanChoices, code: int = 0, *, listed: bool = False) -> bool:
-    """Show a plan, and tell whether to carry it out: with ``-y``, or when a person at the terminal says so.
+    """Show a plan, and return whether to carry it out: with ``-y``, or if the user at the terminal agrees.
 
-    With ``-n`` the plan is the answer, and the command ends with ``code``, or 1 where it leaves something damaged; with ``-q -y`` nobody
-    wants to see it. ``listed``: standard input is the list of what to change. Raises UsageError when there is nobody to ask.
+    With ``-n`` the plan is the answer, and the command ends with ``code``, or with 1 if the plan leaves something damaged.
+    With ``-q -y`` the plan is not shown. ``listed``: standard input holds the list of what to change. Raises UsageError if
+    there is nobody to ask.
     """
     dry_run, yes = choices["dry_run"], choices["yes"]
     if output.quiet and yes and not (dry_run or output.json):
@@ -48,21 +49,21 @@ def approved(output: Output, plan: Plan[object], choices: PlanChoices, code: int
         return True
     if output.json or not sys.stdin.isatty():
         raise UsageError(
-            "nothing was changed: there is no terminal to ask at",
+            "nothing was changed: there is no terminal to ask for confirmation",
             code="not-confirmed",
             where=plan.target,
-            hint=f"add {option('yes', True)} to carry the plan out, or {option('dry_run', True)} to see it only"
-            + ("; standard input is read as the list here, so nobody can answer on it" if listed else ""),
+            hint=f"add {option('yes', True)} to carry out the plan, or {option('dry_run', True)} to only see it"
+            + ("; standard input holds the list, so it cannot take an answer" if listed else ""),
         )
-    return typer.confirm("carry this out?", err=True)
+    return typer.confirm("carry out this plan?", err=True)
 
 
 def first_finished(
     output: Output, choices: PlanChoices, plan: Callable[[], Plan[Result | FinishResult]]
 ) -> tuple[Plan[Result], FinishResult | None]:
-    """The plan of what was asked for, and the change of the dataset that was cut short and is finished before.
+    """The plan of the command, and the result of finishing an interrupted change of the dataset first, if there was one.
 
-    Ends the command where nobody wants that.
+    Ends the command if the user does not want to finish that change.
     """
     from wdstools.cli.show.change import finished
     from wdstools.landing.staging import FinishPlan
@@ -83,7 +84,7 @@ def removal_named(
     selection: Selection,
     planned: Callable[[Selection], Plan[RemoveResult | FinishResult]],
 ) -> tuple[RemovePlan, FinishResult | None]:
-    """The plan of a removal, as ``first_finished`` gives it; names that are no keys are looked up where there are such."""
+    """The plan of a removal, as from ``first_finished``; names that are not keys are looked up, if there are any."""
     from wdstools.cli.show.named import tell_meant
     from wdstools.ops.named import find_named
     from wdstools.ops.remove import RemovePlan

@@ -1,4 +1,4 @@
-"""What a shell may complete: choices, and names that only a dataset knows. Nothing here fails, waits or asks a server."""
+"""What a shell can complete: choices, and names from a dataset. Nothing here fails, waits or asks a server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Complete = Callable[[typer.Context, str], list[str]]
 
-#: What may be completed beside choices: ``Option.complete`` names one.
+#: What can be completed apart from choices: ``Option.complete`` names one.
 KINDS = (
     "recipe",
     "split",
@@ -31,20 +31,20 @@ KINDS = (
     "fields",
     "where",
 )
-#: So many keys are offered, and so many are looked at: a person waits for it.
+#: How many keys are offered, and how many are searched: the user is waiting.
 _OFFERED, _LOOKED_AT = 100, 200_000
-#: A shell puts a word into the command line as it is: whoever made a dataset must not write commands there.
+#: A shell puts a word into the command line as it is: the maker of a dataset must not be able to write commands there.
 _PLAIN_RE = re.compile(r"[\w./%][\w./%+,:@=^-]*")
-#: The same of a condition, which a person has begun within double quotes: nothing in it is carried out there.
+#: The same for a condition, which the user began inside double quotes: a shell runs none of these characters there.
 _CONDITION_RE = re.compile(r"(?:[\w./%+,:@=^<>()' -]|!=|\\(?:'|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}))+")
-#: The same of text between quotes in it; other characters are written as Python escapes them, which no shell reads.
+#: The same for quoted text in a condition; other characters become Python escapes, which no shell interprets.
 _TEXT_RE = re.compile(r"[\w./%+,:@=^<>() -]")
-#: What may go wrong with a dataset that is damaged, or is none; pyarrow's errors are ValueErrors too.
+#: What can be raised for a damaged dataset, or for something else; pyarrow's errors are ValueErrors too.
 _SILENT = (OSError, SyntaxError, ValueError, ArithmeticError, LookupError, TypeError)
 
 
 def completer(choices: Sequence[str] = (), kind: str = "") -> Complete | None:
-    """What completes a value: some choices, or what ``kind`` says; None where the shell completes files."""
+    """The completer of a value: of fixed choices, or of ``kind``; None if the shell is to complete files."""
     if not choices and not kind:
         return None
 
@@ -84,7 +84,7 @@ def _splits_and_shards(ctx: typer.Context, incomplete: str) -> Iterable[str]:
 
 
 def _members(ctx: typer.Context, incomplete: str) -> Iterator[str]:
-    """Keys that begin so; of one that stands there whole, its members."""
+    """Keys with this beginning; for a complete key, its members."""
     dataset = _dataset(ctx)
     if dataset is None:
         return
@@ -111,7 +111,7 @@ def _columns(ctx: typer.Context, incomplete: str) -> Iterable[str]:
 
 
 def _fields(ctx: typer.Context, incomplete: str) -> Iterable[str]:
-    """Added columns, behind those that are there."""
+    """Added columns, appended to those already typed."""
     from wdstools.columns.sets import fields_of
 
     dataset = _dataset(ctx)
@@ -120,7 +120,7 @@ def _fields(ctx: typer.Context, incomplete: str) -> Iterable[str]:
 
 
 def _conditions(ctx: typer.Context, incomplete: str) -> Iterator[str]:
-    """A condition that goes on with a label, behind an opening quote, or with the name of a column."""
+    """The condition, continued with a label after an opening quote, or else with the name of a column."""
     dataset = _dataset(ctx)
     if dataset is None:
         return
@@ -138,7 +138,7 @@ def _conditions(ctx: typer.Context, incomplete: str) -> Iterator[str]:
 
 
 def _open_text(condition: str) -> int | None:
-    """Where the text begins in which a condition breaks off; None if it does not break off in one."""
+    """Where the unfinished quoted text of a condition begins; None if there is none."""
     start, is_escaped = None, False
     for at, character in enumerate(condition):
         if is_escaped:
@@ -159,8 +159,8 @@ def _as_text(text: str) -> str:
 
 
 def _dataset(ctx: typer.Context) -> Dataset | None:
-    """The dataset of the command line, where it lies on this machine: no server is asked for a completion."""
-    # where the word before is a flag that waits for its value, what stands alone is not given to arguments
+    """The dataset of the command line, if it is on this machine: no server is asked for a completion."""
+    # if the previous word is a flag that waits for its value, words without a flag are not assigned to arguments
     named = (ctx.params.get("dataset"), ctx.params.get("path"), *ctx.args)
     given: Any = next((name for name in named if name), None)
     places = (given, ctx.params.get("at"))
@@ -172,7 +172,7 @@ def _dataset(ctx: typer.Context) -> Dataset | None:
 
 
 def _in_a_list(words: Callable[[], Sequence[str]]) -> Callable[[typer.Context, str], Iterator[str]]:
-    """The last of several names between commas."""
+    """Complete the last name of a comma-separated list."""
 
     def complete(ctx: typer.Context, incomplete: str) -> Iterator[str]:
         del ctx

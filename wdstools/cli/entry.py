@@ -1,10 +1,10 @@
-"""Where the process begins. It imports nothing at first, so that an interrupt while libraries are read ends quietly too."""
+"""Where the process begins. It imports nothing at first, so that an interrupt during imports ends quietly too."""
 
 INTERRUPTED = 130
 
 
 def main() -> None:
-    """Read the command line's code, and run it."""
+    """Import the command line, and run it."""
     try:
         _require_system()
         _require_unicode()
@@ -19,7 +19,7 @@ def main() -> None:
 
 
 def _require_system() -> None:
-    """Say where it does not run, and that there is a way; exit code 2."""
+    """On an unsupported system, say so and what to use instead; exit code 2."""
     import sys
 
     from wdstools.system import CODE, REFUSED, is_supported
@@ -30,7 +30,7 @@ def _require_system() -> None:
 
 
 def _require_unicode() -> None:
-    """Begin anew in UTF-8 where the locale says ASCII: names of files would be other names, and their samples lost."""
+    """Restart in UTF-8 if the locale says ASCII: file names would be misread, and their samples lost."""
     import sys
 
     if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
@@ -40,7 +40,7 @@ def _require_unicode() -> None:
 
 
 def _end_interrupted() -> None:
-    """End at once: what is half imported must not be asked to tidy up."""
+    """End at once: half-imported modules must not run their clean-up."""
     import os
 
     try:

@@ -1,4 +1,4 @@
-"""Help as text: the width of the terminal decides where lines break, and no name of an option is ever broken."""
+"""Help as text, wrapped to the width of the terminal; option names are never broken."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _LEAST, _MOST = 32, 100
-#: In less room than this a meaning goes below its name.
+#: In a narrower terminal, the description of an option goes below its name.
 _TWO_COLUMNS = 72
 _NAMES = 26
 _INDENT = 4
-#: What stands for a value that has no name of its own, by what typer calls its type.
+#: The placeholder of a value without a metavar, by typer's name of its type.
 _VALUES = {"int": "N", "integer": "N", "float": "NUMBER"}
 _SWITCHES = ("bool", "boolean")
 _OPTIONS = "Options"
@@ -27,7 +27,7 @@ Entry = tuple[str, str]
 
 
 def render(command: Any, ctx: Any, areas: Mapping[str, str], exit_codes: Iterable[tuple[int, str]]) -> str:
-    """The help of a command, or of the program, whose commands are listed under the titles of ``areas``."""
+    """The help of a command, or of the program, which lists its commands under the titles of ``areas``."""
     width = max(_LEAST, min(_MOST, shutil.get_terminal_size().columns))
     paragraphs, examples = _described(command.help or "")
     commands = getattr(command, "commands", {})
@@ -40,13 +40,13 @@ def render(command: Any, ctx: Any, areas: Mapping[str, str], exit_codes: Iterabl
     for title, entries in (*_parameters(command), *_commands(commands, areas.values())):
         lines += [_heading(title), *_listed(entries, width), ""]
     if commands:
-        lines += [*textwrap.wrap(f"{ctx.command_path} COMMAND --help tells what a command takes.", width), ""]
+        lines += [*textwrap.wrap(f"{ctx.command_path} COMMAND --help shows the options of a command.", width), ""]
     lines += [_heading("Exit codes"), *_listed(((str(code), text) for code, text in exit_codes), width), ""]
     return "\n".join((*lines, *textwrap.wrap(f"Documentation: {documentation()}", width, break_long_words=False)))
 
 
 def documentation() -> str:
-    """Where the documentation is, as what is installed says of itself."""
+    """Where the documentation is, from the metadata of the installed package."""
     from importlib.metadata import PackageNotFoundError, metadata
 
     try:
@@ -77,7 +77,7 @@ def _usage(command: Any, ctx: Any, width: int) -> list[str]:
 
 
 def _wrapped(words: Sequence[str], width: int, indent: str) -> list[str]:
-    """Words in lines; one that is longer than a line is broken behind a bar."""
+    """Wrap words into lines; a word longer than a line is broken after a ``|``."""
     lines = [""]
     for word in words:
         for number, part in enumerate(
@@ -92,7 +92,7 @@ def _wrapped(words: Sequence[str], width: int, indent: str) -> list[str]:
 
 
 def _example(text: str, width: int) -> Iterator[str]:
-    """A command that can be copied: where it is too long for a line, it goes on behind a backslash."""
+    """A command to copy and paste; if it is too long for a line, it continues after a backslash."""
     line = " "
     for word in _WORDS.findall(text):
         if len(line) + 1 + len(word) > width - 2 and line.strip():
@@ -108,7 +108,7 @@ def _argument(parameter: Any) -> str:
 
 
 def _parameters(command: Any) -> list[tuple[str, list[Entry]]]:
-    """Arguments, then options under their headings, in the order of the first of each."""
+    """Arguments, then options under their headings, in the order in which the headings first occur."""
     panels: dict[str, list[Entry]] = {"Arguments": [], _OPTIONS: []}
     for parameter in command.params:
         if getattr(parameter, "hidden", False):
@@ -142,12 +142,12 @@ def _meaning(parameter: Any) -> str:
     if parameter.default not in (None, False, "", (), []) and not callable(parameter.default):
         text += f" Default: {'yes' if parameter.default is True else parameter.default}."
     if parameter.envvar:
-        text += f" Variable: {parameter.envvar}."
+        text += f" Environment: {parameter.envvar}."
     return text
 
 
 def _listed(entries: Iterable[Entry], width: int) -> Iterator[str]:
-    """Names and what they mean: beside each other where there is room for both."""
+    """Names and their descriptions: side by side if there is room for both."""
     shown = list(entries)
     beside = width >= _TWO_COLUMNS or max(len(name) for name, _ in shown) <= width // 4
     column = min(_NAMES, max(len(name) for name, _ in shown)) + 4 if beside else _INDENT

@@ -1,4 +1,4 @@
-"""Lines of ``--json`` that are no result of the library by themselves. Only a type checker reads this, and who writes the schemas."""
+"""Lines of ``--json`` that are not results of the library. Only type checkers and ``docs/make_schemas.py`` read this."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Meant(TypedDict):
-    """A name that is no key, and the key that it was taken for."""
+    """A name that is not a key, and the key that it was taken to mean."""
 
     name: str
     key: str
@@ -25,21 +25,21 @@ class Key(TypedDict):
 
 
 class Absent(TypedDict):
-    """Keys that were to be removed and are not in the dataset."""
+    """Keys to remove that are not in the dataset."""
 
     keys: int
     missing_keys: Sequence[str]
 
 
 class FilesAndBytes(TypedDict):
-    """How many files, and how large they are together."""
+    """How many files, and their total size."""
 
     files: int
     bytes: int
 
 
 class Comparison(TypedDict):
-    """How a place compares with the dataset: files by state, and the root digest of another dataset that is there."""
+    """How a place compares with the dataset: files by state, and the root digest of another dataset there, if any."""
 
     target: str
     states: Mapping[str, FilesAndBytes]
@@ -47,7 +47,7 @@ class Comparison(TypedDict):
 
 
 class Transfer(Proof):
-    """What a pull would fetch; ``share`` is the part of the shards' bytes."""
+    """What a pull would fetch; ``share`` is the fraction of the shards' bytes."""
 
     samples: int
     bytes: int
@@ -64,7 +64,7 @@ class Page(TypedDict):
 
 
 class WithoutPicture(TypedDict):
-    """A sample of the page whose picture cannot be shown."""
+    """A sample on the page whose picture cannot be shown."""
 
     key: str
     reason: str
@@ -80,7 +80,7 @@ class MemberLine(TypedDict):
 
 
 class SchemaLine(TypedDict):
-    """The JSON Schema of a command's lines."""
+    """The JSON Schema of the lines of a command."""
 
     command: str
     document: Mapping[str, Any]
@@ -98,7 +98,7 @@ class PlanSummary(TypedDict):
 
 
 class ScanSummary(TypedDict):
-    """What a source holds: samples by split and label, what would be skipped by reason, and what becomes of its files."""
+    """What a source contains: samples by split and label, what would be skipped by reason, and what happens to its files."""
 
     source: str
     recipe: str
@@ -149,7 +149,7 @@ class ShardsSummary(TypedDict):
 
 
 class SamplesSummary(TypedDict):
-    """How many samples were listed, and which keys that were asked for are not there."""
+    """How many samples were listed, and which requested keys are missing."""
 
     samples: int
     missing_keys: NotRequired[Sequence[str]]
@@ -181,7 +181,7 @@ class ColumnsSummary(TypedDict):
 
 
 class DiffSummary(Proof):
-    """What differs; ``roots`` of both, ``fields`` of the manifests, counts of shards and samples."""
+    """What differs: ``roots`` of both, ``fields`` of the manifests, counts of shards and samples."""
 
     roots: Sequence[str]
     fields: Mapping[str, Sequence[Any]]
@@ -190,7 +190,7 @@ class DiffSummary(Proof):
 
 
 class DuplicatesSummary(Proof):
-    """How many images are distinct at each level, where splits leak, and how many groups were listed."""
+    """How many images are distinct at each level, which splits leak, and how many groups were listed."""
 
     level: str
     method: str
@@ -210,7 +210,7 @@ class DuplicatesSummary(Proof):
 
 
 class SharedSummary(Proof):
-    """How many of a set's images the others hold, and how many of each other are held."""
+    """How many images of a set the other sets also hold, and how many of each other set it holds."""
 
     name: str
     level: str
@@ -222,7 +222,7 @@ class SharedSummary(Proof):
 
 
 class HashesSummary(TypedDict):
-    """Hashes of images that are no dataset, in one file: of how many, and which cannot be decoded."""
+    """The hashes of images outside a dataset, in one file: how many, and which images cannot be decoded."""
 
     name: str
     hashes: str
@@ -233,4 +233,4 @@ class HashesSummary(TypedDict):
 DoctorSummary = TypedDict(
     "DoctorSummary", {"consumers": int, "works": int, "fails": int, "cannot": int, "not installed": int}
 )
-DoctorSummary.__doc__ = "How many readers were asked, and how many can."
+DoctorSummary.__doc__ = "How many readers were tried, and how many can read the dataset."

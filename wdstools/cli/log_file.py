@@ -1,4 +1,4 @@
-"""``--log-file``: what happens in a command, a line each with its time, appended to a file. Worker processes write into it too."""
+"""``--log-file``: append a line with a timestamp for each event of a command. Worker processes write to the file too."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from wdstools.stores.local import OPENED, appending_fd, translated
 
 
 class _Lines(logging.Formatter):
-    """Time in UTC, level, area, process, message: one line, whatever the message holds, and no secret."""
+    """Time in UTC, level, area, process, message: always one line, and without secrets."""
 
     def format(self, record: logging.LogRecord) -> str:
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
@@ -28,14 +28,16 @@ class _Lines(logging.Formatter):
 
 
 def write_log(path: str) -> None:
-    """Append what happens from now on to a file; raises UsageError and StoreError where that cannot be."""
+    """Append all events from now on to a file; raises UsageError and StoreError if that is not possible."""
     path_here(path, "--log-file")
     if not path or os.path.isdir(path):
         raise UsageError(
             "the log must go to a file", where="--log-file", expected="a file's path", got=path or "nothing"
         )
     if os.path.isfile(path) and not path.startswith(OPENED):
-        from wdstools.landing.answer import refuse_to_overwrite  # late: it loads Arrow, which a new log does not need
+        from wdstools.landing.answer import (
+            refuse_to_overwrite,
+        )  # imported late: it loads Arrow, which a new log does not need
 
         refuse_to_overwrite(path, "log")
     with translated(path):
@@ -46,7 +48,7 @@ def write_log(path: str) -> None:
     top.addHandler(handler)
     top.setLevel(logging.DEBUG)
     top.propagate = False
-    logging.raiseExceptions = False  # a log that cannot be written changes no result
+    logging.raiseExceptions = False  # a log that cannot be written must not change the result
     tell(
         "cli",
         f"begins: wdstools {shlex.join(map(display, sys.argv[1:]))}",

@@ -1,4 +1,4 @@
-"""What people and scripts see: text or JSON lines on stdout; progress, hints and errors on stderr."""
+"""What users and scripts see: text or JSON lines on stdout; progress, hints and errors on stderr."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PLAIN_SECONDS = 30.0
 _SIGPIPE, _INTERRUPTED, _BUG = 128 + 13, 130, 70
 _FEW = 20
 COLORS = ("auto", "always", "never")
-#: Version of the JSON lines: fields may be added under one number, never renamed or removed.
+#: The version of the JSON lines. Within one version, fields may be added, but never renamed or removed.
 JSON_SCHEMA = 1
 
 
@@ -52,34 +52,34 @@ class Output:
 
     @classmethod
     def of(cls, arguments: Sequence[str]) -> Output:
-        """The output that these arguments ask for, when parsing them has failed or is over."""
+        """The output that these arguments ask for, when parsing them has failed or has ended."""
         own = arguments[: arguments.index("--")] if "--" in arguments else arguments
         return cls(json="--json" in own)
 
     def line(self, text: str = "") -> None:
-        """A line of the answer, for people."""
+        """Write a line of the answer, for people."""
         if not self.json:
             self._write(printable(text) + "\n")
 
     def note(self, text: str) -> None:
-        """A line that leads to the answer: not for those who want the answer only."""
+        """Write a line that explains the answer; left out with ``--quiet``."""
         if not self.quiet:
             self.line(text)
 
     def payload(self, data: bytes) -> None:
-        """Bytes of the answer, as they are."""
+        """Write bytes of the answer, as they are."""
         with _stdout():
             sys.stdout.buffer.write(data)
 
     def page(self, path: str, html: str) -> None:
-        """A page beside the answer, whole or not at all; where it is goes to stderr."""
+        """Write a page to a file, completely or not at all, and its path to stderr."""
         from wdstools.landing.answer import write_page
 
         write_page(path, html)
         self.hint(f"page: {path}")
 
     def flush(self) -> None:
-        """Hand over what has been written; raises as a write does."""
+        """Flush what has been written; raises what a write raises."""
         with _stdout():
             sys.stdout.flush()
 
@@ -88,13 +88,13 @@ class Output:
             sys.stdout.write(hide(text))
 
     def record(self, kind: str, value: object) -> None:
-        """A JSON line of the answer, for scripts."""
+        """Write a JSON line of the answer, for scripts."""
         if self.json:
             document = {"type": kind, **to_dict(value)}
             self._write(json.dumps(document, ensure_ascii=True, sort_keys=True) + "\n")
 
     def summary(self, value: object, *, exit_code: int, ok: bool) -> None:
-        """The last JSON line."""
+        """Write the last JSON line."""
         if self.json:
             document = {**to_dict(value), "type": "summary", "schema": JSON_SCHEMA, "ok": ok, "exit_code": exit_code}
             if found := weaknesses():
@@ -102,12 +102,12 @@ class Output:
             self._write(json.dumps(document, ensure_ascii=True, sort_keys=True) + "\n")
 
     def weaker(self) -> None:
-        """What the places lack that were written to, once, on stderr."""
+        """Say once, on stderr, which guarantees the places that were written to lack."""
         for one in weaknesses():
             self.hint(f"weaker: {one.code}: {one.message}" + (f": {one.where}" if one.where else ""))
 
     def few(self, lines: Iterable[str]) -> None:
-        """Some lines; the first twenty of many, unless ``--verbose``."""
+        """Write some lines; only the first twenty unless ``--verbose``."""
         shown = list(lines)
         for line in shown if self.verbose else shown[:_FEW]:
             self.line(line)
@@ -115,12 +115,12 @@ class Output:
             self.line(f"... and {len(shown) - _FEW:,} more (-v shows all)")
 
     def hint(self, text: str) -> None:
-        """What to do next, on stderr."""
+        """Say on stderr what to do next."""
         if not self.quiet and not self.json:
             say(printable(text) + "\n")
 
     def error(self, error: WdsError, code: int) -> None:
-        """A fatal error, on stderr."""
+        """Write a fatal error to stderr."""
         tell("cli", f"error: {error.code}: {error}")
         if self.json:
             trace = getattr(error, "traceback", "")  # of a worker
@@ -132,7 +132,7 @@ class Output:
         say(printable(text) + "\n")
 
     def end(self, message: str, exit_code: int, *, code: str, hint: str = "") -> int:
-        """An end that no error of ours tells of, on stderr; the exit code."""
+        """Write to stderr why the command ends, where no error of wdstools says it; returns the exit code."""
         tell("cli", f"error: {code}: {message}")
         if self.json:
             self._fatal(exit_code, code=code, message=message, **({"hint": hint} if hint else {}))
@@ -142,7 +142,7 @@ class Output:
         return exit_code
 
     def bug(self, trace: str) -> int:
-        """The end that nobody meant, on stderr; the exit code."""
+        """Write an unexpected exception to stderr; returns the exit code."""
         tell("cli", f"error: bug: {trace}")
         request = "this is a bug in wdstools: please report it with the lines above"
         if self.json:
@@ -156,7 +156,7 @@ class Output:
         say(json.dumps(document, sort_keys=True) + "\n")
 
     def progress(self) -> Progress:
-        """A bar on a terminal, a plain line every 30 seconds elsewhere, nothing when asked so."""
+        """A bar on a terminal, a plain line every 30 seconds elsewhere, nothing if the options say so."""
         if self.quiet or self._no_progress or self.json:
             return Silent()
         if sys.stderr.isatty() and self._color != "never":
@@ -166,7 +166,7 @@ class Output:
 
 @contextlib.contextmanager
 def _stdout() -> Iterator[None]:
-    """Writing the answer. A reader that has left ends the process, as SIGPIPE would; any other failure is an error."""
+    """Around writing the answer: a closed pipe ends the process, as SIGPIPE would; any other failure is an error."""
     try:
         yield
     except OSError as error:
@@ -174,7 +174,7 @@ def _stdout() -> Iterator[None]:
 
 
 def lost(error: OSError) -> BaseException:
-    """What to raise where the answer cannot be written; what is still buffered goes nowhere."""
+    """What to raise if the answer cannot be written; what is still buffered is discarded."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if isinstance(error, BrokenPipeError):
         return SystemExit(_SIGPIPE)
@@ -184,7 +184,7 @@ def lost(error: OSError) -> BaseException:
 
 
 class _PlainLines:
-    """Progress for logs."""
+    """Progress as plain lines, for logs."""
 
     def __init__(self) -> None:
         self._task, self._unit = "", ""
@@ -197,7 +197,7 @@ class _PlainLines:
         self._began = self._last = time.monotonic()
 
     def advance(self, count: int) -> None:
-        """Count, and now and then print."""
+        """Count, and print every 30 seconds."""
         self._done += count
         now = time.monotonic()
         if now - self._last >= _PLAIN_SECONDS:
@@ -207,11 +207,11 @@ class _PlainLines:
             say(f"{self._task}: {self._done:,} of {self._total:,} {self._unit}, {rate:,.0f}/s{left}\n")
 
     def finish(self) -> None:
-        """Nothing to tidy."""
+        """Do nothing: there is nothing to clean up."""
 
 
 class _Bar:
-    """Progress for people. Drawn by the calls alone: no thread, so that workers can still be forked."""
+    """Progress as a bar, for people. Drawn only inside calls: it has no thread, so that workers can still be forked."""
 
     def __init__(self, *, force_color: bool) -> None:
         from rich.console import Console
@@ -266,5 +266,5 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """A name from outside, which must not pretend to be a line of the answer."""
+    """A name from outside on one line: it must not pass for a line of the answer."""
     return printable(text.replace("\n", "\\n"))

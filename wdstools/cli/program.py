@@ -1,4 +1,4 @@
-"""The program: its exit codes, and what every command belongs to."""
+"""The program: its exit codes, and the areas of its commands."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Literal
 
-    #: What a command is for: the headings of ``wdstools --help``, in its order.
+    #: What a command is for: the headings of ``wdstools --help``, in this order.
     Area = Literal["make", "look", "check", "change", "move", "train"]
 
 NAME = "wdstools"
 EXIT_CODES = (
-    (0, "yes, or done"),
+    (0, "done; or checked, and the answer is yes"),
     (1, "checked, and the answer is no: damage, duplicates, a difference"),
     (2, "wrong usage"),
     (3, "done, but some inputs were skipped"),
-    (4, "could not: storage, disk or network; or it could not be proved"),
-    (5, "bytes that are not understood"),
+    (4, "storage, disk or network failed; or it could not be proved"),
+    (5, "the data does not follow the format"),
     (6, "another writer is at work"),
     (70, "a bug in wdstools"),
     (130, "interrupted"),
@@ -38,7 +38,7 @@ AREAS = {
 
 
 class Interrupted(Exception):  # noqa: N818
-    """A command was told to stop: by itself typer would end without a word."""
+    """A command was interrupted. On its own, typer would end without a message."""
 
 
 def _help(command: TyperCommand | TyperGroup, ctx: typer.Context, formatter: Any) -> None:
@@ -48,7 +48,7 @@ def _help(command: TyperCommand | TyperGroup, ctx: typer.Context, formatter: Any
 
 
 class Command(TyperCommand):
-    """A command whose help is readable in any width."""
+    """A command whose help is readable at any width."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help."""
@@ -56,14 +56,14 @@ class Command(TyperCommand):
 
 
 class Program(TyperGroup):
-    """All commands; help lists them by what they are for."""
+    """A group of commands; help lists them by area."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help."""
         _help(self, ctx, formatter)
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Their names, in the order of the headings."""
+        """The names of the commands, in the order of the headings."""
         del ctx
         return list(self.commands)
 
@@ -83,7 +83,7 @@ class Program(TyperGroup):
 app = typer.Typer(
     name=NAME,
     cls=Program,
-    help="Pack images and captions into checksummed WebDataset shards; verify and read them.",
+    help="Pack images and captions into checksummed WebDataset shards; verify, repair, read and mirror them.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -100,5 +100,5 @@ def _print_version(value: bool) -> None:
 def _root(
     version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
 ) -> None:
-    """Pack images and captions into checksummed WebDataset shards; verify and read them."""
+    """Pack images and captions into checksummed WebDataset shards; verify, repair, read and mirror them."""
     del version

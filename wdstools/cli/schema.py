@@ -1,4 +1,4 @@
-"""The JSON Schemas of what commands print with ``--json``: files beside this one, written from the types by ``make docs``."""
+"""The JSON Schemas of what commands print with ``--json``. ``make docs`` writes the files from the types."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ FOLDER = os.path.join(os.path.dirname(__file__), "schemas")
 
 
 def schema_names() -> tuple[str, ...]:
-    """Every command, and ``error``, which any of them may end with."""
+    """The names of all schemas: every command, and ``error``, which any command may end with."""
     return tuple(sorted(name.removesuffix(".json") for name in os.listdir(FOLDER)))
 
 
 def read_schema(name: str) -> str:
-    """The schema of a command's lines, as JSON; raises UsageError."""
+    """The schema of the lines of a command, as JSON; raises UsageError."""
     if name not in schema_names():
         raise UsageError("no such command", code="no-such-command", where=name, expected=", ".join(schema_names()))
     path = os.path.join(FOLDER, f"{name}.json")

@@ -1,4 +1,4 @@
-"""Options that commands share, and their environment variables."""
+"""The session of a command, and the options that all commands share."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from wdstools.options.run import ExecutorKind
 
 _REMOTE_JOBS = 8
-#: A shell asks for completions. Only then are they looked for: typer takes a millisecond to look at each.
+#: Whether a shell is asking for completions. Completers are set up only then: typer takes a millisecond for each.
 _COMPLETING = "_WDSTOOLS_COMPLETE" in os.environ
 
 
 def completes(choices: Sequence[str] = (), kind: str = "") -> Callable[..., list[str]] | None:
-    """What completes a value, for ``autocompletion``: some choices, or a kind of ``cli.complete.KINDS``."""
+    """The completer of a value, for ``autocompletion``: for fixed choices, or for a kind in ``cli.complete.KINDS``."""
     if not _COMPLETING:
         return None
     from wdstools.cli.complete import completer
@@ -39,16 +39,16 @@ def completes(choices: Sequence[str] = (), kind: str = "") -> Callable[..., list
     return completer(choices, kind)
 
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON lines on stdout.", rich_help_panel=SHARED)]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the answer only.", rich_help_panel=SHARED)]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print everything found.", rich_help_panel=SHARED)]
-NoProgress = Annotated[bool, typer.Option("--no-progress", help="Show no progress.", rich_help_panel=SHARED)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON lines to standard output.", rich_help_panel=SHARED)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the answer.", rich_help_panel=SHARED)]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print long lists in full.", rich_help_panel=SHARED)]
+NoProgress = Annotated[bool, typer.Option("--no-progress", help="Do not show progress.", rich_help_panel=SHARED)]
 LogFile = Annotated[
     Optional[str],
     typer.Option(
         "--log-file",
         metavar="FILE",
-        help="Append what happens to this file, with times: requests, shards, decisions.",
+        help="Append a log with timestamps to this file: requests, shards, decisions.",
         envvar="WDSTOOLS_LOG_FILE",
         rich_help_panel=SHARED,
     ),
@@ -58,7 +58,7 @@ Color = Annotated[
     typer.Option(
         "--color",
         metavar="auto|always|never",
-        help="Whether progress is coloured.",
+        help="Whether to show progress in colour.",
         envvar="WDSTOOLS_COLOR",
         rich_help_panel=SHARED,
         autocompletion=completes(COLORS),
@@ -66,30 +66,30 @@ Color = Annotated[
 ]
 
 DatasetPath = Annotated[
-    str, typer.Argument(metavar="DATASET", help="A dataset's folder, or a manifest file with --at.")
+    str, typer.Argument(metavar="DATASET", help="A dataset's folder or URL, or a manifest file with --at.")
 ]
 At = Annotated[
-    Optional[str], typer.Option("--at", metavar="WHERE", help="Where the shards are, if not beside the manifest.")
+    Optional[str], typer.Option("--at", metavar="WHERE", help="Where the shards are, if not next to the manifest.")
 ]
 
 
 def page_file(path: Optional[str]) -> Optional[str]:
-    """Callback of ``--html``, as ``output_file``."""
+    """Callback of ``--html``; see ``output_file``."""
     return output_file(path, "page", "--html")
 
 
 def keys_file(path: Optional[str]) -> Optional[str]:
-    """Callback of ``--keys-to``, as ``output_file``."""
+    """Callback of ``--keys-to``; see ``output_file``."""
     return output_file(path, "keys", "--keys-to")
 
 
 def hashes_file(path: Optional[str]) -> Optional[str]:
-    """Callback of ``--hashes-to``, as ``output_file``."""
+    """Callback of ``--hashes-to``; see ``output_file``."""
     return output_file(path, "hashes", "--hashes-to")
 
 
 def output_file(path: Optional[str], kind: str, flag: str) -> Optional[str]:
-    """What cannot be written is refused before the work, not after it. Raises UsageError and StoreError."""
+    """Refuse a file that cannot be written before the work starts, not after it. Raises UsageError and StoreError."""
     if path is None:
         return None
     if not path or os.path.isdir(path):
@@ -112,7 +112,7 @@ _SHARED_PARAMETERS: tuple[tuple[str, Any, Any], ...] = (
 
 
 class Session:
-    """What every command gets: its output, and workers when it asks for them."""
+    """What every command gets: its output, and workers if it asks for them."""
 
     def __init__(self, output: Output, chosen: WorkerChoices) -> None:
         self.output = output
@@ -120,9 +120,9 @@ class Session:
 
     @contextmanager
     def workers(self, kind: ExecutorKind, preload: tuple[str, ...] = (), *, remote: bool = False) -> Iterator[Executor]:
-        """Workers of ``kind``, unless the user chose another; ended with the block.
+        """Workers of ``kind``, unless the user chose another kind; they end with the block.
 
-        Workers that read ``remote`` storage wait for the network most of their time: without ``-j`` there are more than cores.
+        Workers that read ``remote`` storage mostly wait for the network: without ``-j`` there may be more than cores.
         """
         chosen = self._chosen
         executor: Executor
@@ -140,12 +140,12 @@ class Session:
 
 
 Entry = tuple[str, Any, Any]
-#: What ``register`` does for each command of the program whose module was imported.
+#: For each command whose module was imported: how ``register`` adds it to the program.
 _declared_commands: dict[str, Callable[[], object]] = {}
 
 
 def register(name: str) -> None:
-    """Make a command that ``command`` declared one of the program; nothing where it is one already."""
+    """Add a command that ``command`` declared to the program, unless it was added before."""
     if name in _declared_commands and name not in {known.name for known in app.registered_commands}:
         _declared_commands[name]()
 
@@ -153,11 +153,11 @@ def register(name: str) -> None:
 def command(
     name: str, area: Area, parent: typer.Typer = app, **groups: type
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Declare a command, of the program or of a ``parent``, which help lists under ``area``.
+    """Declare a command of the program or of a ``parent``; help lists it under ``area``.
 
-    Its function takes a Session first; the shared options are added to its own. ``groups`` name sets of options, each a
-    ``TypedDict`` of declared options, that the function gets as a dictionary. Options take time to be taken apart, so
-    a command of the program is one only when ``register`` is called, for the commands that a process needs.
+    Its function takes a Session first; the shared options are added to its own. ``groups`` are sets of options, each a
+    ``TypedDict`` of declared options, which the function gets as a dictionary. Parsing the options takes time, so a
+    command of the program is only added when ``register`` is called, for the commands that a process needs.
     """
 
     def declare(function: Callable[..., None]) -> Callable[..., None]:
@@ -172,7 +172,7 @@ def command(
 
 
 def _callable(function: Callable[..., None], groups: dict[str, type]) -> Callable[..., None]:
-    """The function of a command as typer wants it: every option is a parameter of its own."""
+    """The function of a command in the form that typer expects: every option is a parameter."""
     own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
     own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own if parameter.name not in groups]
     entries = {group: [_entry(one) for one in declared(options)] for group, options in groups.items()}
@@ -212,14 +212,14 @@ def _callable(function: Callable[..., None], groups: dict[str, type]) -> Callabl
             if session is not None:
                 session.output.flush()
 
-    run.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]  # typer reads it
+    run.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]  # typer reads this
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *added)}
-    del run.__wrapped__  # the signature of the wrapper is the one that counts
+    del run.__wrapped__  # typer must see the signature of the wrapper
     return run
 
 
 def _entry(one: Declared) -> Entry:
-    """An option as typer wants it."""
+    """An option in the form that typer expects."""
     option, kind = one.option, _kind_of_flag(one)
     flags = one.flags if option.default is not True else (f"{one.flags[0]}/--no-{one.flags[0][2:]}", *one.flags[1:])
     default = option.shown if option.read else None if option.default == () else option.default
@@ -235,7 +235,7 @@ def _entry(one: Declared) -> Entry:
 
 
 def _kind_of_flag(one: Declared) -> Any:
-    """What typer is to make of a value: text where ``read`` or a check comes after it."""
+    """The type that typer converts a value to: text if ``read`` or a check handles it later."""
     kinds = [get_origin(kind) or kind for kind in parts(one.kind)]
     if one.option.read:
         return str
@@ -245,7 +245,7 @@ def _kind_of_flag(one: Declared) -> Any:
 
 
 def _values(options: type, texts: dict[str, Any]) -> dict[str, Any]:
-    """What was typed as the values of options."""
+    """The typed texts as the values of options."""
     values = {}
     for one in declared(options):
         text, read = texts[one.name], one.option.read
@@ -255,11 +255,11 @@ def _values(options: type, texts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _flags(parameters: Sequence[inspect.Parameter]) -> dict[str, str]:
-    """The flag of each option, by the name that the library gives it."""
+    """The flag of each option, by its name in the library."""
     flags: dict[str, str] = {}
     for parameter in parameters:
         for detail in getattr(parameter.annotation, "__metadata__", ()):
-            # typer takes the first name for a default, and puts that right only later
+            # typer first takes the first name for a default, and corrects that only later
             given = (getattr(detail, "default", ""), *(getattr(detail, "param_decls", None) or ()))
             names = [name.partition("/")[0] for name in given if isinstance(name, str) and name.startswith("--")]
             flags |= dict.fromkeys([parameter.name], names[0]) if names else {}

@@ -1,4 +1,4 @@
-"""Standard input, output and error of a process: there, even where it was started without them, and never in the way."""
+"""The standard input, output and error of the process, even if it was started without them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from wdstools.address import secrets_of
 
 
 def open_missing() -> None:
-    """Give the process the standard files that it was started without (``>&-``, some daemons); call it first.
+    """Open the standard files that the process was started without (``>&-``, some daemons); call this first.
 
-    Otherwise the next file that is opened gets their number, and what is meant for people is written into it. A missing
-    input cannot be read, and a missing output refuses what is written, so that nothing is lost without a word; messages
-    go nowhere.
+    Otherwise the next file that is opened gets their number, and messages are written into it. The replacement of a
+    missing input cannot be read, and that of a missing output refuses writes, so that nothing is lost silently; error
+    messages are discarded.
     """
     for number, name, flags in ((0, "stdin", os.O_WRONLY), (1, "stdout", os.O_RDONLY), (2, "stderr", os.O_WRONLY)):
         if getattr(sys, name) is None:
@@ -27,16 +27,16 @@ def open_missing() -> None:
 
 
 def show_all() -> None:
-    """What the encoding of an output does not have (``PYTHONIOENCODING=ascii``) is escaped, and nothing fails for it."""
+    """Escape characters that the encoding of an output lacks (``PYTHONIOENCODING=ascii``), instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")
 
 
 def hide(text: str) -> str:
-    """A text without the passwords, signatures and tokens of the URLs that this command was given.
+    """A text without the passwords, signatures and tokens in the URLs given to this command.
 
-    What makes a text shows addresses by ``address.display``; this is for what it forgot.
+    Code that writes addresses uses ``address.display``; this catches what it forgot.
     """
     for secret in _secrets_of("\n".join((*sys.argv, *os.environ.values()))):
         text = text.replace(secret, "...")
@@ -49,9 +49,9 @@ def _secrets_of(given: str) -> tuple[str, ...]:
 
 
 def say(text: str) -> None:
-    """Write to standard error, if that can be written: a message that is lost changes no result."""
+    """Write to standard error if possible: a lost message must not change the result."""
     try:
         sys.stderr.write(hide(text))
         sys.stderr.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # what is still buffered goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # discards what is still buffered

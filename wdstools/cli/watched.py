@@ -1,4 +1,4 @@
-"""A command with little memory (``ulimit -v``): libraries in C end the process at once where they get none; that is told."""
+"""Commands with limited memory (``ulimit -v``): C libraries abort the process when they get none; a parent reports that."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 
-#: How a process ends that a library has given up: by an abort, by a wrong address, or by the loader's own word.
+#: How a process ends when a library gives up: by an abort, by an invalid address, or by the loader's exit code.
 _GIVEN_UP_BY = {signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL}
 _LOADER_GAVE_UP = 127
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP)
@@ -15,7 +15,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def watch() -> None:
-    """Go on in a process of its own if memory is limited; this one waits, tells what it died of, and ends as it did."""
+    """If memory is limited, continue in a child process; this one waits, reports what ended it, and ends the same way."""
     if sys.platform == "win32" or not _is_limited():
         return
     child = os.fork()
@@ -37,7 +37,7 @@ def watch() -> None:
 
 
 def _die_with_parent() -> None:
-    """Be killed when the parent is, where the system can."""
+    """Have the system kill this process when its parent dies, where that is supported."""
     if sys.platform == "linux":
         import ctypes
 

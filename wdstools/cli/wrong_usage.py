@@ -1,4 +1,4 @@
-"""What the command line does not understand, as an error of ours: one shape for every refusal, in JSON too."""
+"""Turns typer's usage errors into UsageErrors, so that every refusal has the same form, in JSON too."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import typer
 from wdstools.cli.program import NAME
 from wdstools.errors import UsageError
 
-#: What typer raises where it does not understand; which class that is depends on its version.
+#: What typer raises for wrong usage; the class depends on its version.
 NOT_UNDERSTOOD: tuple[type[Exception], ...] = tuple(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
 )
 
 
 def refuse(error: Any) -> int:
-    """The exit code after the help, where nothing at all was asked for; raises UsageError for anything else."""
+    """Print the help if no arguments were given, and return the exit code; raises UsageError for anything else."""
     if type(error).__name__ == "NoArgsIsHelpError":
         typer.echo(error.format_message(), err=True)
         return 2
@@ -26,7 +26,7 @@ def refuse(error: Any) -> int:
 def _wrong_usage(error: Any) -> UsageError:
     kind = type(error).__name__
     path = getattr(getattr(error, "ctx", None), "command_path", NAME)
-    hint = f"{path} --help tells what it takes"
+    hint = f"{path} --help shows its arguments and options"
     if kind == "NoSuchOption":
         near = sorted(error.possibilities or ())
         hint = f"did you mean {' or '.join(near)}? {hint}" if near else hint

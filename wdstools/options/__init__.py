@@ -1,6 +1,6 @@
-"""What people can choose: every option of every verb, declared once.
+"""Every option of every command, declared once.
 
-An option is one line of a ``TypedDict``: its name, its type, its default and what it means. The verb's function takes
-the dictionary's entries as keyword arguments, the command line makes flags of them, and the documentation lists them.
-Importing these modules imports nothing heavy.
+An option is one entry of a ``TypedDict``: its name, its type, its default and what it does. The command's function takes
+the entries as keyword arguments, the command line turns them into flags, and the documentation lists them. Importing
+these modules imports nothing heavy.
 """

@@ -10,8 +10,8 @@ from wdstools.options.pack import DuplicateLevel
 from wdstools.options.read import AUTHORITIES, MIN_VERSION, PUBLIC_KEY, OpenChoices
 from wdstools.units import parse_duration
 
-_SCRUB = "A little at a time"
-_COMPARE = "What is compared"
+_SCRUB = "Incremental checks"
+_COMPARE = "Comparison"
 
 VerifyLevel = Literal["size", "remote", "digest", "samples", "decode"]
 DigestKind = Literal["xxh3_128", "sha256"]
@@ -19,33 +19,35 @@ Peer = Literal["webdataset", "datasets", "dali", "webshart"]
 
 
 def parse_part(text: str, where: str) -> tuple[int, int]:
-    """``3/7`` as (3, 7); raises UsageError."""
+    """Parse ``3/7`` into (3, 7); raises UsageError."""
     found = re.fullmatch(r"([0-9]{1,18})/([0-9]{1,18})", text)
     if found is None:
-        raise UsageError("not a part", where=where, expected="i/n, as 3/7", got=text)
+        raise UsageError("not a part", where=where, expected="i/n, such as 3/7", got=text)
     return int(found[1]), int(found[2])
 
 
 def parse_peers(text: str, where: str) -> tuple[str, ...]:
-    """Names between commas."""
+    """Split a comma-separated list of names."""
     del where
     return tuple(filter(None, text.split(",")))
 
 
 class VerifyChoices(TypedDict, total=False):
-    """What is checked, and how thoroughly."""
+    """What to check, and how thoroughly."""
 
     at: Annotated[
         StrPath | None,
         Option(
-            None, "Where the shards are, if not beside the manifest; one shard file is checked alone.", metavar="WHERE"
+            None,
+            "Where the shards are, if not next to the manifest. If this is one shard file, only that shard is checked.",
+            metavar="WHERE",
         ),
     ]
     root: Annotated[
         str | None,
         Option(
             None,
-            "The root digest that the dataset must have, from a place you trust: SHA-256 then proves it against forgers.",
+            "The root digest that the dataset must have, from a source you trust; SHA-256 then proves it against forgers.",
             metavar="DIGEST",
         ),
     ]
@@ -53,36 +55,49 @@ class VerifyChoices(TypedDict, total=False):
     authorities: Annotated[StrPath | None, AUTHORITIES]
     min_version: Annotated[int | None, MIN_VERSION]
     level: Annotated[
-        VerifyLevel, Option("digest", "How thoroughly: each level checks what the one before it does, and more.")
+        VerifyLevel,
+        Option(
+            "digest",
+            "What to check: size, names and sizes; remote, the digests that the store reports; digest, every byte; samples, "
+            "also headers, captions and indexes; decode, also every image.",
+        ),
     ]
     digest: Annotated[
         DigestKind | None,
         Option(
             None,
-            "xxh3_128, which finds accidents at memory speed, or sha256; without it, xxh3_128, or sha256 with a root or at.",
+            "The digest to check: xxh3_128 finds accidental damage at memory speed; sha256 also finds forged bytes. "
+            "Default: sha256 if the root digest or the manifest comes from elsewhere (root, public_key, authorities, at), "
+            "otherwise xxh3_128.",
         ),
     ]
     splits: Annotated[
         Sequence[str] | str | None,
-        Option(None, "Check this split only; may be repeated.", flag="--split", metavar="NAME", complete="split"),
+        Option(None, "Check only this split; may be repeated.", flag="--split", metavar="NAME", complete="split"),
     ]
-    only_present: Annotated[bool, Option(False, "Check the shards that are here; that others are not is no damage.")]
+    only_present: Annotated[
+        bool, Option(False, "Check only the shards that are present; do not report the others as missing.")
+    ]
     probe: Annotated[
         bool,
-        Option(False, "At level remote: first check, on an object of its own, that the store refuses wrong checksums."),
+        Option(False, "At level remote, first write test objects to see whether the store rejects wrong checksums."),
     ]
-    part: Annotated[tuple[int, int], Option((1, 1), "Check the i-th of n parts, as 3/7.", read=parse_part, shown="1/1")]
+    part: Annotated[
+        tuple[int, int], Option((1, 1), "Check only part i of n, such as 3/7.", read=parse_part, shown="1/1")
+    ]
     resume: Annotated[
         bool,
         Option(
-            False, "Continue where the last run with this option stopped; begin again when all was checked.", _SCRUB
+            False,
+            "Continue where the last run with this option stopped; start over once everything has been checked.",
+            _SCRUB,
         ),
     ]
     max_age: Annotated[
         float | None,
         Option(
             None,
-            "Pass over shards that were found whole less than this long ago, as 7d.",
+            "Skip shards that an earlier check found whole less than this long ago, such as 7d.",
             _SCRUB,
             least=0,
             metavar="TIME",
@@ -91,22 +106,35 @@ class VerifyChoices(TypedDict, total=False):
     ]
     time_limit: Annotated[
         float | None,
-        Option(None, "Begin no shard after this long, as 30m.", _SCRUB, least=0, metavar="TIME", read=parse_duration),
+        Option(
+            None,
+            "Start no new shard after this long, such as 30m.",
+            _SCRUB,
+            least=0,
+            metavar="TIME",
+            read=parse_duration,
+        ),
     ]
     state: Annotated[
         StrPath | None,
-        Option(None, "Where to keep what was checked, in place of the user's cache.", _SCRUB, metavar="DIR"),
+        Option(
+            None,
+            "Keep the record of checked shards in this folder. Default: the user's cache folder.",
+            _SCRUB,
+            metavar="DIR",
+        ),
     ]
 
 
 class RepairChoices(TypedDict, total=False):
-    """What a repair may use, and what it may remove."""
+    """Where a repair takes good bytes from, and what it may delete."""
 
     spares: Annotated[
         Sequence[StrPath],
         Option(
             (),
-            "Another copy, some shards of it, or the source it was packed from; may be repeated.",
+            "Take good bytes from here: another copy, some of its shards, or the source that the dataset was packed "
+            "from; may be repeated.",
             flag="--from",
             metavar="COPY",
         ),
@@ -116,24 +144,31 @@ class RepairChoices(TypedDict, total=False):
 
 
 class DuplicateChoices(TypedDict, total=False):
-    """What counts as the same image."""
+    """What counts as a duplicate, and what is compared."""
 
     root: Annotated[
         str | None,
+        Option(None, "The root digest that the dataset must have; SHA-256 then proves every image.", metavar="DIGEST"),
+    ]
+    level: Annotated[
+        DuplicateLevel | None,
         Option(
-            None, "The root digest that the dataset must have: every image is then proved by SHA-256.", metavar="DIGEST"
+            None,
+            "What counts as a duplicate: exact, identical bytes; re-encode, also re-encoded copies; edited, also filters, "
+            "small crops and mirror images. Default: re-encode.",
+            _COMPARE,
         ),
     ]
-    level: Annotated[DuplicateLevel | None, Option(None, "What counts as the same; re-encode without it.", _COMPARE)]
     method: Annotated[
         Literal["phash", "size"],
         Option(
             "phash",
-            "phash; or size: width, height and file size, which prove nothing and serve comparisons; it has no level.",
+            "How to compare: phash compares perceptual hashes; size compares width, height and file size, which proves "
+            "nothing, allows no level, and is there for comparison with other figures.",
             _COMPARE,
         ),
     ]
-    captions: Annotated[bool, Option(False, "Count repeated captions and sets of hashtags too.", _COMPARE)]
+    captions: Annotated[bool, Option(False, "Also count repeated captions and repeated sets of hashtags.", _COMPARE)]
     cache: Annotated[
         StrPath | None,
         Option(None, "Keep hashes in this folder or bucket, not in the dataset.", _COMPARE, metavar="DIR|URL"),
@@ -141,9 +176,9 @@ class DuplicateChoices(TypedDict, total=False):
 
 
 class AgainstChoices(TypedDict, total=False):
-    """Two sets of images against each other."""
+    """How two sets of images are compared."""
 
-    level: Annotated[DuplicateLevel, Option("re-encode", "What counts as the same.", _COMPARE)]
+    level: Annotated[DuplicateLevel, Option("re-encode", "What counts as a duplicate.", _COMPARE)]
     cache: Annotated[
         StrPath | None,
         Option(None, "Keep hashes in this folder or bucket, not in the datasets.", _COMPARE, metavar="DIR|URL"),
@@ -151,34 +186,41 @@ class AgainstChoices(TypedDict, total=False):
 
 
 class BenchChoices(OpenChoices, total=False):
-    """What is measured, and for how long."""
+    """What to measure, and for how long."""
 
-    split: Annotated[str | None, Option(None, "Which split; without it, train or the first.", complete="split")]
-    batch_size: Annotated[
-        int | None, Option(None, "Samples in a batch; without it 64, or the split if that is smaller.", least=1)
+    split: Annotated[
+        str | None,
+        Option(None, "The split to read. Default: train, or the first split if there is no train.", complete="split"),
     ]
-    threads: Annotated[int | None, Option(None, "Threads that decode; without it, one for each core.", least=1)]
-    seconds: Annotated[float, Option(3.0, "How long to measure each thing.", least=0.001)]
-    shuffle: Annotated[Literal["full", "block", "none"], Option("full", "The order of reading.")]
+    batch_size: Annotated[
+        int | None,
+        Option(None, "Samples per batch. Default: 64, or the size of the split if that is smaller.", least=1),
+    ]
+    threads: Annotated[int | None, Option(None, "Decoding threads. Default: one per core.", least=1)]
+    seconds: Annotated[float, Option(3.0, "How long each measurement takes, in seconds.", least=0.001)]
+    shuffle: Annotated[
+        Literal["full", "block", "none"],
+        Option("full", "How to shuffle: the whole split, blocks of it, or not at all."),
+    ]
     pipeline: Annotated[
         Literal["clip", "resnet"] | None,
         Option(
             None,
-            "Measure with the steps on images of a training: clip (a part of at least 0.9, bicubic, 224) or resnet (a random "
-            "part, 224, mirrored).",
+            "Measure with the image transforms of a training recipe: clip (random crop of at least 0.9 of the area, bicubic, "
+            "224 pixels) or resnet (random crop, 224 pixels, random mirroring).",
         ),
     ]
     transform: Annotated[
         str | None,
         Option(
-            None, "Measure with a function of your own, as loaders take it for image_transform.", metavar="MODULE:NAME"
+            None, "Measure with your own function, one that a loader takes as image_transform.", metavar="MODULE:NAME"
         ),
     ]
     wanted: Annotated[
         float | None,
         Option(
             None,
-            "Exit 1 below this rate; the advice says how many threads it needs.",
+            "Exit with code 1 if the rate is lower than this; the advice says how many threads this rate needs.",
             flag="--min",
             metavar="SAMPLES_PER_S",
         ),
@@ -187,7 +229,7 @@ class BenchChoices(OpenChoices, total=False):
         Sequence[Peer],
         Option(
             (),
-            "Other loaders in the same run: webdataset, datasets, dali, webshart.",
+            "Also measure other loaders in the same run: webdataset, datasets, dali, webshart, separated by commas.",
             metavar="PEER,...",
             complete="peers",
             read=parse_peers,

@@ -7,35 +7,34 @@ from typing import Annotated, Literal, TypedDict
 
 from wdstools.options.declare import Option
 
-#: What becomes of a set that has the name already.
+#: What to do with an existing set of the same name.
 Existing = Literal["refuse", "replace", "update", "fill"]
 
 
 def parse_names(text: str, where: str) -> tuple[str, ...]:
-    """Names between commas."""
+    """Split a comma-separated list of names."""
     del where
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 class ColumnsChoices(TypedDict, total=False):
-    """What of a table becomes columns, and under which name."""
+    """Which columns of a table to add, and under which name."""
 
     name: Annotated[
-        str | None, Option(None, "What the set of columns is called; without it, the file's name.", metavar="NAME")
+        str | None, Option(None, "The name of the set of columns. Default: the file's name.", metavar="NAME")
     ]
     key_column: Annotated[
-        str | None,
-        Option(None, "The column that holds the samples' keys; without it, the one called key.", metavar="COL"),
+        str | None, Option(None, "The table's column of sample keys. Default: the column named key.", metavar="COL")
     ]
     fields: Annotated[
         Sequence[str] | None,
-        Option(None, "The columns to add, with commas between; without it, all.", metavar="A,B", read=parse_names),
+        Option(None, "The columns to add, separated by commas. Default: all.", metavar="A,B", read=parse_names),
     ]
     existing: Annotated[
         Existing,
         Option(
             "refuse",
-            "Where a set has this name: refuse; replace it; update the values of the table's samples; or fill in "
-            "those that are missing.",
+            "What to do if a set with this name exists: refuse; replace it; update the values of the samples in the "
+            "table; or fill in missing values only.",
         ),
     ]

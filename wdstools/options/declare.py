@@ -1,4 +1,4 @@
-"""How options are declared, and how what was given is checked against it."""
+"""How options are declared, and how given values are checked against the declarations."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _NOUNS: Mapping[object, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """What an option is beside its name and type: its default, and its meaning in one sentence.
+    """An option, apart from its name and type: its default, and what it does.
 
-    ``least`` and ``most`` bound a number, both included. ``panel`` is the heading under which help lists it. On the
-    command line the option is ``--its-name``, or ``flag`` (several names with spaces between); ``metavar`` names its
-    value there, and ``read`` turns the text of a value into one, given the flag for its errors; ``shown`` is then the
-    default as text. ``variable`` is the environment variable that stands for the flag, on the command line alone.
-    ``complete`` says what a shell may complete where the type does not: one of ``cli.complete.KINDS``. ``written`` tells
-    that its text is written into a dataset, in UTF-8.
+    ``least`` and ``most`` bound a number, both inclusive. ``panel`` is the heading under which help lists the option. On
+    the command line the option is ``--its-name``, or ``flag`` (several names, separated by spaces); ``metavar`` names its
+    value there. ``read`` parses the text of a value and gets the flag for its error messages; ``shown`` is then the
+    default as text. ``variable`` is the environment variable that sets the option, on the command line only.
+    ``complete`` says what a shell completes where the type does not tell: one of ``cli.complete.KINDS``. ``written`` says
+    that the text ends up in a dataset, so it must be valid UTF-8.
     """
 
     default: object
@@ -65,20 +65,20 @@ class Declared:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """What the command line calls it, the full name first."""
+        """Its flags on the command line, the full name first."""
         return tuple(self.option.flag.split()) or ("--" + self.name.replace("_", "-"),)
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The words that it may be; none where it is not one of a few."""
+        """The words it may be; none if it is not a fixed choice."""
         kinds = [get_args(kind)[0] if get_origin(kind) is Sequence else kind for kind in parts(self.kind)]
         return tuple(word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind))
 
     def check(self, value: object) -> object:
-        """The value, if it is one of this option; raises UsageError."""
+        """The value, if this option may have it; raises UsageError otherwise."""
         if not any(_fits(part, value) for part in parts(self.kind)) or (isinstance(value, str) and "\0" in value):
             raise UsageError(
-                "no such choice" if self.choices else "not a value of this option",
+                "no such choice" if self.choices else "not a valid value for this option",
                 where=option(self.name),
                 expected=self._expected(),
                 got=_given(value),
@@ -100,7 +100,7 @@ class Declared:
         return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
-#: The largest whole number that every format and library takes as it is.
+#: The largest whole number that every format and library represents exactly.
 _MOST = 2**53 - 1
 
 
@@ -111,12 +111,12 @@ def _range(least: float | None, most: float | None) -> str:
 
 
 def parts(kind: Any) -> tuple[Any, ...]:
-    """The types of a union; any other type alone."""
+    """The types in a union; any other type by itself."""
     return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
 
 
 def _given(value: object) -> str:
-    """A value as people gave it."""
+    """A value as the user gave it."""
     if isinstance(value, tuple | list) and value and all(isinstance(item, str) and item for item in value):
         return ", ".join(value)
     return value if isinstance(value, str) and value else repr(value)
@@ -138,7 +138,7 @@ def _fits(kind: Any, value: object) -> bool:
 
 
 def declared(kind: Any) -> tuple[Declared, ...]:
-    """The options of a ``TypedDict``, in the order in which they are written."""
+    """The options of a ``TypedDict``, in the order of their declaration."""
     return _declared(kind)
 
 
@@ -154,7 +154,7 @@ def _declared(kind: Any) -> tuple[Declared, ...]:
 
 
 def settle(kind: type[Choices], given: Choices) -> Choices:
-    """All options of ``kind``: those given, checked, and the defaults of the others; raises UsageError."""
+    """All options of ``kind``: the given ones, checked, and defaults for the rest; raises UsageError."""
     known = {entry.name: entry for entry in declared(kind)}
     values = cast("dict[str, object]", given)
     for name in values:
@@ -173,5 +173,5 @@ def _no_such(name: str, known: Mapping[str, object]) -> UsageError:
 
 
 def part(kind: type[Choices], settled: Mapping[str, object]) -> Choices:
-    """Those of some settled options that are of ``kind``."""
+    """The subset of settled options that belong to ``kind``."""
     return cast("Choices", {entry.name: settled[entry.name] for entry in declared(kind)})

@@ -28,7 +28,8 @@ Reader = Literal[
 
 _LIMIT_RATE = Option(
     None,
-    "Move at most so much a second on average, as 10MB: of all threads together, of each process.",
+    "Transfer at most this many bytes per second on average, such as 10MB: for all threads together, but for each "
+    "process separately.",
     least=1,
     metavar="SIZE",
     read=parse_size,
@@ -36,57 +37,66 @@ _LIMIT_RATE = Option(
 
 
 class SignChoices(TypedDict, total=False):
-    """Who signs."""
+    """The key to sign with."""
 
-    key: Annotated[StrPath | None, Option(None, "The private key: EC (P-256, P-384 or P-521), in PEM.", metavar="FILE")]
+    key: Annotated[
+        StrPath | None, Option(None, "The private key (required): EC (P-256, P-384 or P-521), in PEM.", metavar="FILE")
+    ]
     certificate: Annotated[
         StrPath | None,
         Option(
             None,
-            "The certificate of the key (PEM), and behind it those that lead to an authority: the signature then names you.",
+            "The key's certificate in PEM, followed by the certificates that lead to an authority; the signature then "
+            "carries your name.",
             metavar="FILE",
         ),
     ]
     password_file: Annotated[
-        StrPath | None, Option(None, "A file whose content is the password of the key.", metavar="FILE")
+        StrPath | None, Option(None, "A file that contains the password of the key.", metavar="FILE")
     ]
 
 
 class MirrorChoices(TypedDict, total=False):
-    """What a mirror may replace and delete, and what it takes along."""
+    """What a mirror may replace and delete, and what else it copies."""
 
     root: Annotated[
         str | None,
         Option(
             None,
-            "The root digest that the dataset must have, from a place you trust: nothing is sent that SHA-256 does not prove.",
+            "The root digest that the dataset must have, from a source you trust; nothing is sent unless SHA-256 proves it.",
             metavar="DIGEST",
         ),
     ]
-    replace: Annotated[bool, Option(False, "Replace another dataset there; it is absent until this one is whole.")]
-    delete: Annotated[bool, Option(False, "Delete files there that are not part of this dataset.")]
-    allow_older: Annotated[bool, Option(False, "Replace a newer version too.")]
-    emitted: Annotated[bool, Option(False, "Copy what emit wrote for other readers too.")]
+    replace: Annotated[
+        bool,
+        Option(
+            False,
+            "Replace another dataset at the destination. No dataset can be read there until this one is complete.",
+        ),
+    ]
+    delete: Annotated[bool, Option(False, "Delete files at the destination that are not part of this dataset.")]
+    allow_older: Annotated[bool, Option(False, "Also replace a newer version.")]
+    emitted: Annotated[bool, Option(False, "Also copy the files that emit wrote for other readers.")]
     limit_rate: Annotated[int | None, _LIMIT_RATE]
-    create: Annotated[bool, Option(False, "On the Hub: make the repository if there is none.")]
-    private: Annotated[bool, Option(False, "With --create: a repository that only you see.")]
+    create: Annotated[bool, Option(False, "On the Hub: create the repository if it does not exist.")]
+    private: Annotated[bool, Option(False, "With --create: make the repository private.")]
 
 
 class PullChoices(TypedDict, total=False):
-    """What is fetched, and what of it is here already."""
+    """What to fetch, and which local shards to reuse."""
 
-    root: Annotated[str | None, Option(None, "Refuse any dataset but this one, whoever serves it.", metavar="DIGEST")]
+    root: Annotated[
+        str | None, Option(None, "Accept only the dataset with this root digest, whoever serves it.", metavar="DIGEST")
+    ]
     public_key: Annotated[StrPath | None, PUBLIC_KEY]
     authorities: Annotated[StrPath | None, AUTHORITIES]
     min_version: Annotated[int | None, MIN_VERSION]
-    allow_older: Annotated[
-        bool, Option(False, "Pull a version that is older than the one that lies at DIR or in a seed, too.")
-    ]
+    allow_older: Annotated[bool, Option(False, "Also pull a version that is older than the one at DIR or in a seed.")]
     gap: Annotated[
         int,
         Option(
             64 << 10,
-            "Fetch holes up to this size too, to save a request.",
+            "Also fetch unneeded bytes between samples, up to this many in a row, to save a request.",
             least=0,
             metavar="SIZE",
             read=parse_size,
@@ -95,33 +105,41 @@ class PullChoices(TypedDict, total=False):
     ]
     seeds: Annotated[
         Sequence[StrPath],
-        Option(
-            (), "Take from this local dataset what it has already; may be repeated.", flag="--seed", metavar="DATASET"
-        ),
+        Option((), "Reuse what this local dataset already has; may be repeated.", flag="--seed", metavar="DATASET"),
     ]
-    restart: Annotated[bool, Option(False, "Throw away an unfinished pull of something else.")]
+    restart: Annotated[bool, Option(False, "Discard an unfinished pull of something else.")]
     limit_rate: Annotated[int | None, _LIMIT_RATE]
 
 
 class AdoptChoices(TypedDict, total=False):
-    """What the manifest of tars that something else made says, and how thoroughly they are read."""
+    """What the manifest says about tars made by other tools, and how thoroughly they are read."""
 
     name: Annotated[str, Option("", "The dataset's name.", written=True)]
     version: Annotated[int, Option(1, "The dataset's version, a whole number.", least=0, most=2**53 - 1)]
-    split: Annotated[str | None, Option(None, "One split for everything.")]
+    split: Annotated[str | None, Option(None, "Put everything into this one split.")]
     split_from: Annotated[
-        Literal["auto", "path", "timm", "energon", "huggingface", "one"], Option("auto", "Where splits are written.")
+        Literal["auto", "path", "timm", "energon", "huggingface", "one"],
+        Option(
+            "auto",
+            "Where to find the splits: timm, energon and huggingface read the files of that tool; path reads the paths; auto "
+            "tries all of these; one puts everything into train.",
+        ),
     ]
     digests: Annotated[
         Digests,
-        Option("xxh3", "none reads headers only; xxh3 reads every byte; all adds sha256 and the digests of clouds."),
+        Option(
+            "xxh3",
+            "Which digests to compute: none reads only headers; xxh3 reads every byte; all adds sha256 and the digests that "
+            "cloud stores use.",
+        ),
     ]
-    replace: Annotated[bool, Option(False, "Adopt the tars as they are now, in place of an older adoption.")]
+    replace: Annotated[bool, Option(False, "Adopt the tars as they are now, replacing an earlier adoption.")]
 
 
 class EmitChoices(TypedDict, total=False):
-    """What the files for other readers say."""
+    """What to write into the files for other readers."""
 
     license_name: Annotated[
-        str | None, Option(None, "The license for the card, as cc-by-4.0.", flag="--license", written=True)
+        str | None,
+        Option(None, "The license named on the dataset card, such as cc-by-4.0.", flag="--license", written=True),
     ]

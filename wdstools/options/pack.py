@@ -6,90 +6,99 @@ from typing import Annotated, Literal, TypedDict
 from wdstools.options.declare import Option, StrPath
 from wdstools.units import parse_size
 
-_SOURCE = "What the source is"
+_SOURCE = "Source layout"
 _SPLITS = "Splits and shards"
 _IMAGES = "Images"
-_SAME = "Images that are the same"
+_SAME = "Duplicate images"
 _RUN = "This run"
 
-#: Images with more pixels are not decoded, wherever nothing else is asked for.
+#: The default limit: images with more pixels are not decoded.
 MAX_PIXELS = 50_000_000
 ImageType = Literal["jpg", "png", "webp"]
 DuplicateLevel = Literal["exact", "re-encode", "edited"]
 
 
 class LayoutChoices(TypedDict, total=False):
-    """How the files of a source make samples. Without any of these the layout is recognised."""
+    """How the files of a source form samples. Without any of these options, the layout is recognised."""
 
     recipe: Annotated[
         StrPath | None,
         Option(
             None,
-            "A layout by its name, or a TOML file that describes one.",
+            "The layout: a built-in one by its name, or a TOML file that describes one.",
             _SOURCE,
             metavar="NAME|FILE",
             complete="recipe",
         ),
     ]
-    image: Annotated[str | None, Option(None, "Image paths, as 'img/{split}/{label}/{id}.jpg'.", _SOURCE)]
-    caption: Annotated[str | None, Option(None, "Caption paths, as 'txt/{label}/{id}.txt'.", _SOURCE)]
+    image: Annotated[
+        str | None, Option(None, "The pattern of image paths, such as 'img/{split}/{label}/{id}.jpg'.", _SOURCE)
+    ]
+    caption: Annotated[
+        str | None, Option(None, "The pattern of caption paths, such as 'txt/{label}/{id}.txt'.", _SOURCE)
+    ]
     captions: Annotated[
         Literal["required", "optional", "none"] | None,
-        Option(None, "Whether each image needs a caption; without it, required where there are any.", _SOURCE),
+        Option(None, "Whether each image needs a caption. Default: required if the source has any captions.", _SOURCE),
     ]
     several_captions: Annotated[
         Literal["all", "first", "join"],
         Option(
             "all",
-            "Of several captions of an image: all (the first in txt, all in json), first, or join (a line each).",
+            "What to keep if an image has several captions: all (the first in txt, all in json), first, or join (one per line).",
             _SOURCE,
         ),
     ]
-    path_column: Annotated[str | None, Option(None, "The column of a table that names the image.", _SOURCE)]
-    caption_column: Annotated[str | None, Option(None, "The column of captions.", _SOURCE)]
-    label_column: Annotated[str | None, Option(None, "The column of labels.", _SOURCE)]
-    split_column: Annotated[str | None, Option(None, "The column of splits.", _SOURCE)]
-    key_column: Annotated[str | None, Option(None, "The column of ids.", _SOURCE)]
+    path_column: Annotated[str | None, Option(None, "The table's column of image paths.", _SOURCE)]
+    caption_column: Annotated[str | None, Option(None, "The table's column of captions.", _SOURCE)]
+    label_column: Annotated[str | None, Option(None, "The table's column of labels.", _SOURCE)]
+    split_column: Annotated[str | None, Option(None, "The table's column of splits.", _SOURCE)]
+    key_column: Annotated[str | None, Option(None, "The table's column of ids.", _SOURCE)]
     ignore: Annotated[
         Sequence[str] | None,
-        Option(
-            None, "Files or folders that are no part of the dataset: a pattern, repeated.", _SOURCE, metavar="PATTERN"
-        ),
+        Option(None, "Ignore files or folders that match this pattern; may be repeated.", _SOURCE, metavar="PATTERN"),
     ]
-    follow_links: Annotated[bool, Option(False, "Follow links out of the source too.", _SOURCE)]
+    follow_links: Annotated[bool, Option(False, "Also follow links that lead out of the source.", _SOURCE)]
     name_encoding: Annotated[
-        str | None, Option(None, "Encoding of names in a zip that are not UTF-8, as shift_jis or gbk.", _SOURCE)
+        str | None,
+        Option(None, "The encoding of names in a zip that are not UTF-8, such as shift_jis or gbk.", _SOURCE),
     ]
     members: Annotated[
         Sequence[str] | str | None,
         Option(
-            None, "Only these members beside the image (txt,json,npy,mask.png); NAME=EXTENSION renames one.", _SOURCE
+            None,
+            "Pack only these members besides the image, such as txt,json,npy,mask.png; NAME=EXTENSION renames one.",
+            _SOURCE,
         ),
     ]
-    drop_members: Annotated[Sequence[str] | str | None, Option(None, "Leave these members out.", _SOURCE)]
+    drop_members: Annotated[Sequence[str] | str | None, Option(None, "Leave out these members.", _SOURCE)]
     members_missing: Annotated[
         Literal["skip", "empty", "drop"] | None,
         Option(
             None,
-            "Where samples lack a member that others have: skip these samples, pack it empty, or drop the member. "
-            "Without it: skip.",
+            "What to do if some samples lack a member that others have: skip these samples, pack the member as empty, or "
+            "drop the member from all samples. Default: skip.",
             _SOURCE,
         ),
     ]
     prefix_keys: Annotated[
         Literal["shard"] | None,
-        Option(None, "shard: put the tar's name before every key, where keys restart in each shard.", _SOURCE),
+        Option(
+            None,
+            "shard: prefix every key with the name of its tar. Use this if keys start over in each shard.",
+            _SOURCE,
+        ),
     ]
 
 
 class PackChoices(LayoutChoices, total=False):
-    """What decides a pack, beside the source. The same source and choices give the same bytes."""
+    """How to pack a source. The same source and choices always produce the same bytes."""
 
     splits: Annotated[
         Sequence[str] | str | None,
         Option(
             None,
-            "One split's name, ratios (train=80,val=5,test=15), or a list file (train=FILE, repeated).",
+            "How to split: the name of one split, ratios (train=80,val=5,test=15), or list files (train=FILE, may be repeated).",
             _SPLITS,
             flag="--split",
         ),
@@ -98,18 +107,28 @@ class PackChoices(LayoutChoices, total=False):
         int | None,
         Option(
             None,
-            "Samples in a shard, on average; without it 10,000, and in small splits 1,000 for up to four shards.",
+            "Samples per shard, on average. Default: 10,000; in small splits, 1,000 for up to four shards.",
             _SPLITS,
             least=1,
         ),
     ]
     shard_bytes: Annotated[
         int | None,
-        Option(None, "Bytes in a shard, about: as 256MiB or 1GB.", _SPLITS, metavar="SIZE", read=parse_size, least=1),
+        Option(
+            None,
+            "The approximate size of a shard, such as 256MiB or 1GB.",
+            _SPLITS,
+            metavar="SIZE",
+            read=parse_size,
+            least=1,
+        ),
     ]
-    shards: Annotated[int | None, Option(None, "Number of shards of each split.", _SPLITS, least=1, most=999_999)]
-    like: Annotated[StrPath | None, Option(None, "Divide as the dataset with this manifest is divided.", _SPLITS)]
-    seed: Annotated[int, Option(0, "Seed of the order.", _SPLITS, least=0, most=2**53 - 1)]
+    shards: Annotated[int | None, Option(None, "The number of shards in each split.", _SPLITS, least=1, most=999_999)]
+    like: Annotated[
+        StrPath | None,
+        Option(None, "Divide the samples into splits and shards as the dataset with this manifest does.", _SPLITS),
+    ]
+    seed: Annotated[int, Option(0, "The seed of the sample order.", _SPLITS, least=0, most=2**53 - 1)]
     name: Annotated[str | None, Option(None, "The dataset's name.", _SPLITS, written=True)]
     version: Annotated[
         int | None, Option(None, "The dataset's version, a whole number.", _SPLITS, least=0, most=2**53 - 1)
@@ -117,15 +136,15 @@ class PackChoices(LayoutChoices, total=False):
     authenticated_ranges: Annotated[
         bool,
         Option(
-            True, "Keep a SHA-256 of each sample in the index, so that parts can be proved against forgers.", _SPLITS
+            True, "Store a SHA-256 of each sample in the index, so that parts can be proved against forgers.", _SPLITS
         ),
     ]
     duplicates: Annotated[
         Literal["keep", "group", "drop"],
         Option(
             "keep",
-            "keep; group: no group of the same images is in two splits; drop: keep one of each group "
-            "(from test before val before train, the one with the smallest key).",
+            "What to do with duplicates: keep them; group: put all images of a group into the same split; drop: keep one "
+            "image of each group (from test before val before train, the one with the smallest key).",
             _SAME,
         ),
     ]
@@ -133,49 +152,65 @@ class PackChoices(LayoutChoices, total=False):
         Sequence[str] | None,
         Option(
             None,
-            "Leave out images that are the same as one of this dataset, folder or file of hashes, at level; may be repeated.",
+            "Leave out images that duplicate one of this dataset, folder or file of hashes, as level defines it; may be repeated.",
             _SAME,
             metavar="OTHER",
         ),
     ]
-    level: Annotated[DuplicateLevel, Option("exact", "What counts as the same.", _SAME)]
-    resplit: Annotated[bool, Option(False, "Let group move images out of the splits that the source gives.", _SAME)]
-    check: Annotated[Literal["header", "decode"], Option("decode", "How to check images.", _IMAGES)]
+    level: Annotated[
+        DuplicateLevel,
+        Option(
+            "exact",
+            "What counts as a duplicate: exact, identical bytes; re-encode, also re-encoded copies; edited, also filters, "
+            "small crops and mirror images.",
+            _SAME,
+        ),
+    ]
+    resplit: Annotated[
+        bool,
+        Option(False, "With duplicates group: allow images to move out of the splits that the source assigns.", _SAME),
+    ]
+    check: Annotated[
+        Literal["header", "decode"],
+        Option("decode", "How to check images: read only the header, or decode them.", _IMAGES),
+    ]
     max_pixels: Annotated[int, Option(MAX_PIXELS, "Skip images with more pixels than this.", _IMAGES, least=1)]
-    resize: Annotated[int | None, Option(None, "Resize images to this side, in pixels.", _IMAGES, least=1, most=65_500)]
+    resize: Annotated[int | None, Option(None, "Resize images to this size, in pixels.", _IMAGES, least=1, most=65_500)]
     mode: Annotated[
         Literal["stretch", "crop", "pad", "keep"],
         Option(
-            "stretch", "How to resize: stretch, crop, pad, or keep the aspect (resize is the shorter side).", _IMAGES
+            "stretch",
+            "How to resize: stretch, crop or pad to a square, or keep the aspect ratio (resize is then the shorter side).",
+            _IMAGES,
         ),
     ]
-    quality: Annotated[int, Option(75, "JPEG or WebP quality of re-encoded images.", _IMAGES, least=1, most=100)]
-    convert: Annotated[ImageType | None, Option(None, "Re-encode images of other types to this one.", _IMAGES)]
-    only: Annotated[ImageType | None, Option(None, "Leave out images that are of another type.", _IMAGES)]
+    quality: Annotated[int, Option(75, "The JPEG or WebP quality of re-encoded images.", _IMAGES, least=1, most=100)]
+    convert: Annotated[ImageType | None, Option(None, "Re-encode images of other types to this type.", _IMAGES)]
+    only: Annotated[ImageType | None, Option(None, "Leave out images of other types.", _IMAGES)]
     trailing: Annotated[
         Literal["keep", "cut", "skip"],
         Option(
             "keep",
-            "What to do with bytes behind the end of an image, as phones write them: keep them, cut them off "
-            "(the image stays as it is), or skip the sample.",
+            "What to do with bytes after the end of an image, which some phones write: keep them, cut them off "
+            "(the image itself does not change), or skip the sample.",
             _IMAGES,
         ),
     ]
     on_error: Annotated[
-        Literal["skip", "fail"], Option("skip", "Skip samples that cannot be packed, or fail at the first.", _RUN)
+        Literal["skip", "fail"], Option("skip", "Skip samples that cannot be packed, or fail at the first one.", _RUN)
     ]
-    restart: Annotated[bool, Option(False, "Throw away an unfinished pack.", _RUN)]
+    restart: Annotated[bool, Option(False, "Discard an unfinished pack.", _RUN)]
 
 
 class AppendChoices(LayoutChoices, total=False):
-    """How a source's files make samples, and where they go. All else is as the dataset was packed."""
+    """How a source's files form samples, and where they go. Everything else is as the dataset was packed."""
 
     splits: Annotated[
         Sequence[str] | str | None,
         Option(
             None,
-            "One split's name, ratios (train=80,val=5,test=15), or a list file (train=FILE, repeated). "
-            "Without it: as the dataset was divided.",
+            "How to split: the name of one split, ratios (train=80,val=5,test=15), or list files (train=FILE, may be repeated). "
+            "Default: as the dataset was split.",
             _SPLITS,
             flag="--split",
         ),
@@ -184,7 +219,7 @@ class AppendChoices(LayoutChoices, total=False):
         int | None,
         Option(
             None,
-            "Divide each split into this many shards: samples then move, as the plan says.",
+            "Divide each split into this many shards. Old samples may move to other shards; the plan says how many.",
             _SPLITS,
             least=1,
             most=999_999,
@@ -194,24 +229,23 @@ class AppendChoices(LayoutChoices, total=False):
         Literal["keep", "drop"] | None,
         Option(
             None,
-            "keep; drop: leave out images that are the same as one of the dataset, or as another new one. "
-            "Without it: as the dataset was packed.",
+            "What to do with duplicates: keep them; drop: leave out images that duplicate one of the dataset, or another new "
+            "one. Default: as the dataset was packed.",
             _SAME,
         ),
     ]
     level: Annotated[
-        DuplicateLevel | None,
-        Option(None, "What counts as the same; without it, what did when the dataset was packed.", _SAME),
+        DuplicateLevel | None, Option(None, "What counts as a duplicate. Default: as the dataset was packed.", _SAME)
     ]
     removed: Annotated[
         Literal["skip", "take"],
-        Option("skip", "What to do with new samples whose keys an earlier version has removed.", _SAME),
+        Option("skip", "What to do with new samples whose keys were removed in an earlier version.", _SAME),
     ]
     root: Annotated[
         str | None,
         Option(
             None,
-            "The root digest that the dataset must have, from a place you trust: SHA-256 then proves every old byte "
+            "The root digest that the dataset must have, from a source you trust; SHA-256 then proves every old byte "
             "that is written again.",
             metavar="DIGEST",
         ),

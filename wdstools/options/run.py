@@ -1,23 +1,23 @@
-"""The options of every command that runs work: how many workers there are, of which kind, and where."""
+"""The options of every command that uses workers: how many, of which kind, and where."""
 
 from typing import Annotated, Literal, TypedDict
 
 from wdstools.options.declare import Option
 
-#: The heading under which help lists what all commands have.
+#: The heading under which help lists the options that all commands share.
 SHARED = "Output and workers"
 
 ExecutorKind = Literal["serial", "threads", "processes", "ray"]
 
 
 class WorkerChoices(TypedDict, total=False):
-    """Who does the work."""
+    """The workers."""
 
     jobs: Annotated[
         int,
         Option(
             0,
-            "Workers; 0 means one for each core, and with ray as many as the cluster has room for.",
+            "The number of workers; 0 means one per core, or with ray as many as the cluster has room for.",
             SHARED,
             least=0,
             flag="--jobs -j",
@@ -28,7 +28,7 @@ class WorkerChoices(TypedDict, total=False):
         ExecutorKind | None,
         Option(
             None,
-            "serial, threads, processes, or ray, a cluster; without it, what suits the command.",
+            "How to run workers: serial, threads, processes, or on a ray cluster. Default: whatever suits the command.",
             SHARED,
             variable="WDSTOOLS_EXECUTOR",
         ),
@@ -37,7 +37,7 @@ class WorkerChoices(TypedDict, total=False):
         str | None,
         Option(
             None,
-            "The cluster of --executor ray; without it the one that runs on this machine, or one that is started here.",
+            "The cluster for --executor ray. Default: the one running on this machine, or else a new one started here.",
             SHARED,
             metavar="ADDRESS",
             variable="RAY_ADDRESS",

@@ -64,7 +64,7 @@ def charts(stats: StatsResult) -> Iterable[Chart]:
     if len(labels) > 1 or (labels and labels[0][0]):
         yield _chart("Labels", "", [(name or "(no label)", number) for name, number in labels])
     if stats.shapes:
-        yield _chart("Commonest sizes", "", [(f"{one.width}x{one.height}", one.images) for one in stats.shapes])
+        yield _chart("Most common sizes", "", [(f"{one.width}x{one.height}", one.images) for one in stats.shapes])
     for title, found, shown in (
         ("Width, pixels", stats.widths, "{:,}".format),
         ("Height, pixels", stats.heights, "{:,}".format),

@@ -1,6 +1,6 @@
-"""The commands, a module for each area. A process imports and registers only what its arguments ask for.
+"""The commands, one module per area. A process imports and registers only the command that its arguments name.
 
-That is most of what a command's start costs: an area's module, and typer's reading of each command's options.
+Most of the start-up time of a command is importing its module, and typer's parsing of the options of each command.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from importlib import import_module
 
 from wdstools.cli.session import register
 
-#: The module of each command, in the order in which help lists those of one heading.
+#: The commands of each module, in the order in which help lists them under a heading.
 HOMES = {
     "core": ("scan", "pack", "verify", "info", "demo"),
     "look": ("ls", "head", "cat", "schema", "stats", "view"),
@@ -23,7 +23,7 @@ HOMES = {
 
 
 def load_all() -> None:
-    """Register every command: for help, for completion, and for telling what a mistyped name may have meant."""
+    """Register every command: for help, for completion, and for suggestions when a name is mistyped."""
     for home in HOMES:
         import_module(f"{__name__}.{home}")
     for names in HOMES.values():
@@ -32,7 +32,7 @@ def load_all() -> None:
 
 
 def load(arguments: list[str]) -> None:
-    """Register the command that these arguments begin with; none for ``--version`` alone, otherwise all."""
+    """Register the command that these arguments start with; none for ``--version`` alone; all otherwise."""
     if arguments == ["--version"]:
         return
     for home, names in HOMES.items():

@@ -18,10 +18,15 @@ def bench(
     choices: BenchChoices,
     html: Annotated[
         Optional[str],
-        typer.Option("--html", metavar="FILE", callback=page_file, help="Write a page with pictures, one file."),
+        typer.Option(
+            "--html",
+            metavar="FILE",
+            callback=page_file,
+            help="Write the results to this file, as one HTML page with charts.",
+        ),
     ] = None,
 ) -> None:
-    """Measure how fast a dataset reaches a training loop here, what bounds it, and what to change.
+    """Measure how fast this machine feeds a dataset to a training loop, what limits it, and what to change.
 
     Example: wdstools bench shards --html bench.html
     """

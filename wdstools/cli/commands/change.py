@@ -1,4 +1,4 @@
-"""Commands that change a dataset, and those that show what changed."""
+"""Commands that change a dataset, compare two, or write samples back as files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from wdstools.writer import WORKER_MODULES
 
 @command("repair", "change", choices=RepairChoices, plan=PlanChoices)
 def repair(session: Session, dataset: DatasetPath, choices: RepairChoices, plan: PlanChoices) -> None:
-    """Make a damaged dataset whole again, moving only the damaged bytes from a copy.
+    """Repair a damaged dataset, copying only the damaged bytes from a good copy.
 
     Example: wdstools repair shards --from /backup/shards
     """
@@ -50,14 +50,14 @@ def remove(
             "--output",
             "-o",
             metavar="NEW",
-            help="Make a new dataset, a folder or an empty prefix of a bucket, and leave this one as it is.",
+            help="Write a new dataset to this folder or empty bucket prefix, and leave the old one unchanged.",
         ),
     ] = None,
-    in_place: Annotated[bool, typer.Option("--in-place", help="Change this dataset.")] = False,
+    in_place: Annotated[bool, typer.Option("--in-place", help="Change the dataset itself.")] = False,
     root: Annotated[
         Optional[str],
         typer.Option(
-            "--root", metavar="DIGEST", help="The root digest that the dataset must have, from a place you trust."
+            "--root", metavar="DIGEST", help="The root digest that the dataset must have, from a source you trust."
         ),
     ] = None,
     caches: Annotated[
@@ -65,11 +65,11 @@ def remove(
         typer.Option(
             "--cache",
             metavar="DIR",
-            help="Also delete the samples' shards from this folder of cached reads; may be repeated.",
+            help="Also delete the shards that hold the samples from this cache folder; may be repeated.",
         ),
     ] = None,
 ) -> None:
-    """Take samples out: only the shards that hold them are rewritten, as the next version.
+    """Remove samples: rewrite only the shards that hold them, as the next version of the dataset.
 
     Example: wdstools remove shards --keys takedown.txt --in-place
     """
@@ -96,7 +96,7 @@ def append(
     src: Annotated[
         str,
         typer.Argument(
-            metavar="SRC", help="A folder, zip or tar of images and captions, a table, or existing shards: what to add."
+            metavar="SRC", help="What to add: a folder, zip or tar of images and captions, a table, or existing shards."
         ),
     ],
     choices: AppendChoices,
@@ -107,12 +107,12 @@ def append(
             "--output",
             "-o",
             metavar="NEW",
-            help="Make a new dataset, a folder or an empty prefix of a bucket, and leave this one as it is.",
+            help="Write a new dataset to this folder or empty bucket prefix, and leave the old one unchanged.",
         ),
     ] = None,
-    in_place: Annotated[bool, typer.Option("--in-place", help="Change this dataset.")] = False,
+    in_place: Annotated[bool, typer.Option("--in-place", help="Change the dataset itself.")] = False,
 ) -> None:
-    """Add samples, packed as the dataset was: only the shards that get any are rewritten, as the next version.
+    """Add samples, packed as the dataset was: rewrite only the shards that get any, as the next version of the dataset.
 
     Example: wdstools append shards more --in-place
     """
@@ -134,10 +134,10 @@ def append(
 @command("diff", "check")
 def diff(
     session: Session,
-    before: Annotated[str, typer.Argument(metavar="A", help="A dataset, or a manifest file.")],
-    after: Annotated[str, typer.Argument(metavar="B", help="Another.")],
+    before: Annotated[str, typer.Argument(metavar="A", help="A dataset or a manifest file.")],
+    after: Annotated[str, typer.Argument(metavar="B", help="The dataset or manifest file to compare it with.")],
 ) -> None:
-    """Tell which samples and shards differ between two datasets, without opening a shard.
+    """Show which samples and shards differ between two datasets, without reading any shard.
 
     Example: wdstools diff shards shards-v2
     """
@@ -152,11 +152,11 @@ def diff(
 def extract(
     session: Session,
     dataset: DatasetPath,
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="Where the files go; it must not exist.")],
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="The folder to write to; it must not exist.")],
     chosen: SelectChoices,
     opening: OpenChoices,
 ) -> None:
-    """Write samples back as files, under the names that they were packed from.
+    """Write samples back as files, under their original names.
 
     Example: wdstools extract shards files --split val
     """

@@ -1,4 +1,4 @@
-"""Commands of columns that were added to a dataset after it was packed."""
+"""Commands for columns that are added to a dataset after it was packed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wdstools.cli.show import columns as show
 from wdstools.options.columns import ColumnsChoices
 
 columns = typer.Typer(
-    cls=Program, no_args_is_help=True, help="Add columns (scores, captions, embeddings), list and remove them."
+    cls=Program, no_args_is_help=True, help="Add, list and remove columns: scores, captions, embeddings."
 )
 app.add_typer(columns, name="columns", rich_help_panel=AREAS["change"])
 
@@ -24,12 +24,13 @@ def add(
     session: Session,
     dataset: DatasetPath,
     table: Annotated[
-        str, typer.Argument(metavar="FILE", help="Parquet, CSV, TSV, JSON lines or JSON, with a column of keys.")
+        str,
+        typer.Argument(metavar="FILE", help="A table with a column of keys: Parquet, CSV, TSV, JSON lines or JSON."),
     ],
     choices: ColumnsChoices,
     plan: PlanChoices,
 ) -> None:
-    """Add the columns of a table to the samples with its keys, for conditions and for training; no shard is touched.
+    """Add the columns of a table to the samples with the same keys, for conditions and for training; no shard changes.
 
     Example: wdstools columns add shards scores.parquet
     """
@@ -48,7 +49,7 @@ def add(
 
 @command("ls", "look", columns)
 def ls(session: Session, dataset: DatasetPath) -> None:
-    """List the columns that were added to a dataset: their types, how many samples have a value, and whether they fit.
+    """List a dataset's added columns: their types, how many samples have a value, and whether they match the dataset.
 
     Example: wdstools columns ls shards
     """
@@ -64,12 +65,14 @@ def rm(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="NAME", autocompletion=completes(kind="columns"), help="The set of columns, as ls names it."
+            metavar="NAME",
+            autocompletion=completes(kind="columns"),
+            help="The name of the set, as columns ls shows it.",
         ),
     ],
     plan: PlanChoices,
 ) -> None:
-    """Remove a set of columns: exactly the files that the plan lists.
+    """Remove a set of columns: delete exactly the files that the plan lists.
 
     Example: wdstools columns rm shards scores
     """

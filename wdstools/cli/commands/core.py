@@ -1,4 +1,4 @@
-"""The commands: each takes options, calls one operation, and shows what it returned."""
+"""The core commands. Each takes options, calls one operation, and shows its result."""
 
 from __future__ import annotations
 
@@ -25,22 +25,26 @@ Source = Annotated[
     str,
     typer.Argument(
         metavar="SRC",
-        help="A folder, zip or tar of images and captions, a table, or existing shards; here or in a bucket.",
+        help="A folder, zip or tar of images and captions, a table, or existing shards; local or in a bucket.",
     ),
 ]
 Destination = Annotated[
     str,
-    typer.Argument(metavar="DEST", help="The dataset's folder, which must not exist, or an empty prefix of a bucket."),
+    typer.Argument(
+        metavar="DEST", help="The folder of the new dataset, which must not exist, or an empty bucket prefix."
+    ),
 ]
 Checkable = Annotated[
     str,
-    typer.Argument(metavar="DATASET|MANIFEST|SHARD.tar|SUMS|-", help="What to check; - is a shard on standard input."),
+    typer.Argument(
+        metavar="DATASET|MANIFEST|SHARD.tar|SUMS|-", help="What to check; - reads a shard from standard input."
+    ),
 ]
 
 
 @command("scan", "make", layout=LayoutChoices)
 def scan(session: Session, src: Source, layout: LayoutChoices) -> None:
-    """Tell what is there, and what would be skipped and why. Writes nothing.
+    """Show what a source contains, and what pack would skip and why. Writes nothing.
 
     Example: wdstools scan InstaCities1M
     """
@@ -57,16 +61,18 @@ def pack(
     src: Source,
     dest: Destination,
     choices: PackChoices,
-    fail_on_leak: Annotated[bool, typer.Option("--fail-on-leak", help="Exit 1 if an image is in two splits.")] = False,
+    fail_on_leak: Annotated[
+        bool, typer.Option("--fail-on-leak", help="Exit with code 1 if an image is in two splits.")
+    ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", "-n", help="Tell what would be written, and write nothing.")
+        bool, typer.Option("--dry-run", "-n", help="Show what would be written, and write nothing.")
     ] = False,
 ) -> None:
-    """Pack images and captions into checksummed shards, a set for each split.
+    """Pack images and captions into checksummed shards, one set per split.
 
     Example: wdstools pack InstaCities1M shards --split train=80,val=5,test=15
     """
-    from wdstools.ops.pack import pack as run  # before workers are forked, which then have it too
+    from wdstools.ops.pack import pack as run  # imported before workers are forked, so that they inherit it
     from wdstools.ops.pack_plan import plan_pack
 
     with session.workers("processes", WORKER_MODULES) as executor:
@@ -79,7 +85,7 @@ def pack(
 
 @command("verify", "check", choices=VerifyChoices)
 def verify(session: Session, path: Checkable, choices: VerifyChoices) -> None:
-    """Check that everything is as it was packed, and name what is not. Changes nothing.
+    """Check that everything is as it was packed, and report what is not. Changes nothing.
 
     Example: wdstools verify shards
     """
@@ -108,14 +114,14 @@ def _checked(session: Session, path: str, at: str | None, choices: VerifyChoices
 
 
 def _repair(path: str, at: str | None, report: Report) -> str | None:
-    """What to do now: look elsewhere, or repair; only datasets can be, where they can be written, and not into another."""
+    """What to do next: check elsewhere, or repair. Only a writable dataset can be repaired, and not into another dataset."""
     place = at or path
     if report.unproved and not report.findings:
         return _read_back(path, at) if report.level == "remote" else None
     if any(finding.cause == "shards-missing" for finding in report.findings):
         return None if at else f"wdstools verify {quote(display(path))} --at WHERE    checks them where they are"
     if all(finding.cause == "change-unfinished" for finding in report.findings):
-        return None  # the findings say that the command which was cut short is to be given again
+        return None  # the findings say to run the interrupted command again
     writable = is_bucket(place) if "://" in place else os.path.isdir(place)
     if not writable or (at and any(finding.kind == "manifest" for finding in report.findings)):
         return None
@@ -125,7 +131,7 @@ def _repair(path: str, at: str | None, report: Report) -> str | None:
 
 
 def _read_back(path: str, at: str | None) -> str:
-    """What to do where a store proves nothing by itself: let the original's notes be compared, or read every byte."""
+    """What to do if a store proves nothing by itself: compare with the original's notes, or read every byte."""
     there = f" --at {quote(display(at))}" if at else ""
     reading = f"wdstools verify {quote(display(path))}{there} --level digest    reads every byte"
     if at:
@@ -135,7 +141,7 @@ def _read_back(path: str, at: str | None) -> str:
 
 @command("info", "look")
 def info(session: Session, dataset: DatasetPath, at: At = None) -> None:
-    """Tell what a dataset is: totals, splits, labels, root digest.
+    """Show a dataset's totals, splits, labels and root digest.
 
     Example: wdstools info shards
     """
@@ -147,10 +153,10 @@ def info(session: Session, dataset: DatasetPath, at: At = None) -> None:
 @command("demo", "make")
 def demo(
     session: Session,
-    folder: Annotated[str, typer.Argument(metavar="[DIR]", help="Where to work; it must not exist.")] = "demo",
+    folder: Annotated[str, typer.Argument(metavar="[DIR]", help="The folder to work in; it must not exist.")] = "demo",
     samples: Annotated[int, typer.Option(help="How many samples to make.")] = 2_000,
 ) -> None:
-    """Make a small dataset, pack it, verify it, damage it, see the damage named, and read it back: the tour.
+    """Take the tour: make a small dataset, pack it, verify it, damage it, see the damage found, and read it back.
 
     Example: wdstools demo
     """

@@ -1,4 +1,4 @@
-"""duplicates."""
+"""The command that finds duplicate images."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from wdstools.dataset import Dataset
     from wdstools.dedup.results import DuplicateGroups
 
-_ANSWER = "The answer"
-_AGAINST = "Two sets against each other"
+_ANSWER = "Results"
+_AGAINST = "Comparing two sets"
 
 
 @command("duplicates", "check", choices=DuplicateChoices)
@@ -26,12 +26,17 @@ def duplicates(
     choices: DuplicateChoices,
     at: At = None,
     across_splits: Annotated[
-        bool, typer.Option("--across-splits", help="Only groups that are in several splits.", rich_help_panel=_ANSWER)
+        bool,
+        typer.Option("--across-splits", help="Report only groups that span several splits.", rich_help_panel=_ANSWER),
     ] = False,
     html: Annotated[
         Optional[str],
         typer.Option(
-            "--html", metavar="FILE", callback=page_file, help="Write a page with pictures.", rich_help_panel=_ANSWER
+            "--html",
+            metavar="FILE",
+            callback=page_file,
+            help="Write an HTML page with pictures to this file.",
+            rich_help_panel=_ANSWER,
         ),
     ] = None,
     against: Annotated[
@@ -39,7 +44,7 @@ def duplicates(
         typer.Option(
             "--against",
             metavar="OTHER",
-            help="Tell which images another set holds too: a dataset, a folder of images, or hashes; may be repeated.",
+            help="Find images that this other set also holds: a dataset, a folder of images, or a file of hashes; may be repeated.",
             rich_help_panel=_AGAINST,
         ),
     ] = None,
@@ -48,7 +53,7 @@ def duplicates(
         typer.Option(
             "--against-root",
             metavar="DIGEST",
-            help="The root digest that an OTHER must have; may be repeated, one for each in the same order.",
+            help="The root digest that OTHER must have; if repeated, one for each OTHER in the same order.",
             rich_help_panel=_AGAINST,
         ),
     ] = None,
@@ -58,7 +63,7 @@ def duplicates(
             "--keys-to",
             metavar="FILE",
             callback=keys_file,
-            help="Write the keys of those images, for remove --keys.",
+            help="Write the keys of those images to this file, for remove --keys.",
             rich_help_panel=_AGAINST,
         ),
     ] = None,
@@ -68,12 +73,12 @@ def duplicates(
             "--hashes-to",
             metavar="FILE.parquet",
             callback=hashes_file,
-            help="Write the hashes (of a dataset, or of a folder, zip or tar of images) to one file, which others can give to --against without having the images.",
+            help="Write the hashes of a dataset, or of a folder, zip or tar of images, to this file. Others can pass it to --against without having the images.",
             rich_help_panel=_AGAINST,
         ),
     ] = None,
 ) -> None:
-    """Tell how many images are distinct, which are the same, and whether splits leak; or what others hold too.
+    """Find duplicate images and leaks between splits, or images that other sets also hold.
 
     Example: wdstools duplicates shards --html duplicates.html
     Example: wdstools duplicates train --against coco-test --keys-to shared.txt

@@ -1,4 +1,4 @@
-"""Commands for what others made and what others read."""
+"""Commands for tars made by other tools, and for other readers."""
 
 from __future__ import annotations
 
@@ -16,23 +16,26 @@ if TYPE_CHECKING:
     from wdstools.options.move import Reader
 
 Shards = Annotated[
-    str, typer.Argument(metavar="SHARDS", help="A folder or URL of tars, one tar, or a pattern as x-{000..123}.tar.")
+    str,
+    typer.Argument(metavar="SHARDS", help="A folder or URL of tars, one tar, or a pattern such as x-{000..123}.tar."),
 ]
 Output = Annotated[
     Optional[str],
-    typer.Option("-o", "--output", metavar="DIR", help="Where manifest and indexes go; without it, beside the tars."),
+    typer.Option(
+        "-o", "--output", metavar="DIR", help="Where to write the manifest and indexes. Default: next to the tars."
+    ),
 ]
 
 
 @command("adopt", "make", choices=AdoptChoices)
 def adopt(session: Session, shards: Shards, choices: AdoptChoices, output: Output = None) -> None:
-    """Make a manifest and indexes for tars that something else made, and say what will go wrong with them, and in which reader.
+    """Make a manifest and indexes for tars made by another tool, and report what will go wrong with them in which reader.
 
-    The tars are not touched.
+    The tars do not change.
 
     Example: wdstools adopt their-shards -o theirs
     """
-    from wdstools.ops.adopt import adopt as run  # before workers are forked, which then have it too
+    from wdstools.ops.adopt import adopt as run  # imported before workers are forked, so that they inherit it
 
     with session.workers("processes", ("wdstools.foreign.shard",)) as executor:
         result = run(shards, output, executor=executor, progress=session.output.progress(), **choices)
@@ -45,7 +48,7 @@ Consumers = Annotated[
         "--for",
         metavar="NAME,...",
         autocompletion=completes(kind="consumers"),
-        help=f"{', '.join(get_args(Consumer)[:-1])}, or all; without it, --remove deletes all.",
+        help=f"The readers, separated by commas: {', '.join(get_args(Consumer)[:-1])}, or all. Default with --remove: all.",
     ),
 ]
 
@@ -57,10 +60,10 @@ def emit(
     choices: EmitChoices,
     plan: PlanChoices,
     consumers: Consumers = None,
-    remove: Annotated[bool, typer.Option("--remove", help="Delete what was emitted.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Delete the files that emit wrote.")] = False,
     at: At = None,
 ) -> None:
-    """Write the files that other readers want, placed so that they do not break each other. The root digest stays.
+    """Write the files that other readers need, placed so that they do not break each other. The root digest stays the same.
 
     Example: wdstools emit shards --for all -y
     """
@@ -70,7 +73,7 @@ def emit(
 
     names = cast("list[Consumer]", consumers or ["all"])  # checked where they are used
     if not consumers and not remove:
-        raise UsageError("it is not said for whom", where="emit", expected=f"{option('consumers', 'all')}, or names")
+        raise UsageError("no reader was named", where="emit", expected=f"{option('consumers', 'all')}, or names")
     refuse_only_read(dataset)
     opened = open_dataset(dataset, at=at)
     with session.workers("serial") as executor:
@@ -90,14 +93,19 @@ def doctor(
             "--for",
             metavar="NAME,...",
             autocompletion=completes(kind="readers"),
-            help="Which readers to ask; without it, all.",
+            help="The readers to try, separated by commas. Default: all.",
         ),
     ] = None,
     envs: Annotated[
-        Optional[str], typer.Option("--envs", metavar="DIR", help="Environments of readers, as DIR/timm/bin/python.")
+        Optional[str],
+        typer.Option(
+            "--envs",
+            metavar="DIR",
+            help="The folder of the readers' own Python environments, such as DIR/timm/bin/python.",
+        ),
     ] = None,
 ) -> None:
-    """Ask every reader that is installed to open the dataset, and tell which ones can, and what to type for them.
+    """Let every installed reader open the dataset, and show which ones can, and what to type for each.
 
     Example: wdstools doctor shards
     """

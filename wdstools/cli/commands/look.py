@@ -1,4 +1,4 @@
-"""Commands that show what lies in a dataset: its shards and samples, one member, statistics."""
+"""Commands that show what is in a dataset: its shards and samples, one member, statistics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wdstools.cli.show import look as show
 from wdstools.cli.show.named import named
 from wdstools.options.read import OpenChoices, SelectChoices, ShownChoices
 
-_ONE_FILE = "One page in place of a server"
+_ONE_FILE = "One page instead of a server"
 
 
 @command("ls", "look", shown=ShownChoices, chosen=SelectChoices, opening=OpenChoices)
@@ -27,14 +27,14 @@ def ls(
         typer.Argument(
             metavar="[SPLIT|SHARD]",
             autocompletion=completes(kind="split-or-shard"),
-            help="List the keys of a split or a shard.",
+            help="List the keys of this split or shard.",
         ),
     ] = None,
     long: Annotated[
-        bool, typer.Option("--long", "-l", help="Of each sample its key, label, size, and its caption.")
+        bool, typer.Option("--long", "-l", help="Show each sample's key, label, size and caption.")
     ] = False,
 ) -> None:
-    """List a dataset's shards, the keys of a split or shard, or of the samples that are chosen.
+    """List a dataset's shards, the keys of a split or shard, or the keys of chosen samples.
 
     Example: wdstools ls shards train
     Example: wdstools ls -l shards --where "'sunset' in caption and width >= 640"
@@ -62,7 +62,7 @@ def head(
     shown: ShownChoices,
     chosen: SelectChoices,
     opening: OpenChoices,
-    samples: Annotated[int, typer.Option("--samples", "-n", min=0, help="How many samples.")] = 10,
+    samples: Annotated[int, typer.Option("--samples", "-n", min=0, help="How many samples to show.")] = 10,
 ) -> None:
     """Show the first samples: key, label, size and caption, from the index alone.
 
@@ -88,12 +88,12 @@ def cat(
         typer.Argument(
             metavar="KEY.EXT",
             autocompletion=completes(kind="member"),
-            help="A member's name, as london/123.jpg, or its file's; or a key alone, for its caption.",
+            help="The name of a member, such as london/123.jpg, or of its original file; a key alone means its caption.",
         ),
     ],
     opening: OpenChoices,
 ) -> None:
-    """Write one member to standard output, checked; with --json as text, or in base64 where it is not text.
+    """Check one member and write it to standard output; with --json as text, or as base64 if it is not text.
 
     Example: wdstools cat shards london/1413.txt
     """
@@ -111,11 +111,11 @@ def schema(
         typer.Argument(
             metavar="[COMMAND]",
             autocompletion=completes(kind="schema"),
-            help="Of which command, or error; without it, all are listed.",
+            help="The command whose schema to print, or error. Default: list all names.",
         ),
     ] = None,
 ) -> None:
-    """Print the JSON Schema of what a command prints with --json: of each line, and of errors.
+    """Print the JSON Schema of the lines that a command prints with --json, or of errors.
 
     Example: wdstools schema verify
     """
@@ -146,11 +146,11 @@ def view(
     dataset: DatasetPath,
     chosen: SelectChoices,
     opening: OpenChoices,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port of the page; 0 takes one that is free.")] = 0,
-    browser: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to serve the page on; 0 picks a free one.")] = 0,
+    browser: Annotated[bool, typer.Option("--open", help="Open the page in your browser.")] = False,
     findings: Annotated[
         Optional[str],
-        typer.Option(metavar="FILE", help="Show the damage that verify --json found; this is its output."),
+        typer.Option(metavar="FILE", help="Show the damage listed in this file, the output of verify --json."),
     ] = None,
     html: Annotated[
         Optional[str],
@@ -158,15 +158,15 @@ def view(
             "--html",
             metavar="FILE",
             callback=page_file,
-            help="Serve nothing: write statistics and some samples as one page.",
+            help="Write statistics and some samples to this file as one page, and serve nothing.",
             rich_help_panel=_ONE_FILE,
         ),
     ] = None,
     samples: Annotated[
-        int, typer.Option(min=0, max=2_000, help="How many samples that page has.", rich_help_panel=_ONE_FILE)
+        int, typer.Option(min=0, max=2_000, help="How many samples to put on that page.", rich_help_panel=_ONE_FILE)
     ] = 60,
 ) -> None:
-    """Look at a dataset in the browser: gallery, search, filters, statistics, every sample. On this machine alone.
+    """Browse a dataset: gallery, search, filters, statistics, every sample. The page is served to this machine only.
 
     Example: wdstools view shards
     Example: wdstools view shards --where "label == 'london'" --html london.html

@@ -1,4 +1,4 @@
-"""mirror and pull: datasets to and from other places."""
+"""mirror, pull and sign: copy datasets to and from other places, and sign them."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def mirror(
     session: Session,
     dataset: DatasetPath,
     url: Annotated[
-        str, typer.Argument(metavar="URL", help=f"Where to: {_BUCKETS}, hf://datasets/OWNER/NAME or a folder.")
+        str, typer.Argument(metavar="URL", help=f"The destination: {_BUCKETS}, hf://datasets/OWNER/NAME or a folder.")
     ],
     choices: MirrorChoices,
     plan: PlanChoices,
 ) -> None:
-    """Make another place hold a dataset: only what differs moves, and the store proves what it holds.
+    """Copy a dataset to another place: send only what differs, and have the store prove what it holds.
 
     Example: wdstools mirror shards s3://bucket/shards -y
     """
@@ -48,15 +48,15 @@ def mirror(
 @command("pull", "move", chosen=SelectChoices, choices=PullChoices)
 def pull(
     session: Session,
-    url: Annotated[str, typer.Argument(metavar="URL", help=f"Where from: {_BUCKETS}, https://, hf:// or a folder.")],
-    dest: Annotated[str, typer.Argument(metavar="DIR", help="Where to; it must not exist.")],
+    url: Annotated[str, typer.Argument(metavar="URL", help=f"The source: {_BUCKETS}, https://, hf:// or a folder.")],
+    dest: Annotated[str, typer.Argument(metavar="DIR", help="The folder to write to; it must not exist.")],
     chosen: SelectChoices,
     choices: PullChoices,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", "-n", help="Print what would be fetched, and fetch nothing.")
     ] = False,
 ) -> None:
-    """Download a dataset, a split, or only some samples; nothing gets its final name before it is checked.
+    """Download a dataset, a split, or selected samples; no file gets its final name before it is checked.
 
     Example: wdstools pull s3://bucket/shards newyork --where "label == 'newyork'"
     """
@@ -76,7 +76,7 @@ def pull(
 
 @command("sign", "move", choices=SignChoices)
 def sign(session: Session, dataset: DatasetPath, choices: SignChoices) -> None:
-    """Stand for a dataset with a key of yours: verify and pull with --public-key take nothing else.
+    """Sign a dataset with your key, so that verify and pull with --public-key accept no other.
 
     Example: wdstools sign shards --key key.pem
     """

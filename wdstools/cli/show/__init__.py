@@ -1,1 +1,1 @@
-"""Results as text and as JSON lines, a module for each area of commands. No logic."""
+"""Results as text and as JSON lines, one module per area of commands. No logic."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def measured(output: Output, result: BenchResult, *, wanted: float | None) -> int:
-    """The figures and the advice; 1 where the wanted rate was not reached."""
+    """The figures and the advice; returns 1 if the wanted rate was not reached."""
     output.line(
         f"{result.dataset}: split {result.split}, {counted(result.samples, 'sample')} in {counted(result.shards, 'shard')}, "
         f"{size(result.bytes)}; shuffle {result.shuffle}, batches of {result.batch_size}, {result.threads} threads"

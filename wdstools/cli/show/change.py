@@ -1,4 +1,4 @@
-"""What a change has made of a dataset, and what is different between two."""
+"""What a change did to a dataset, and how two datasets differ."""
 
 from __future__ import annotations
 
@@ -27,13 +27,15 @@ if TYPE_CHECKING:
 
 
 def finished(output: Output, result: FinishResult) -> None:
-    """A change that was cut short, and what it has made now that it is finished; what was asked for comes then."""
-    output.note(f"finished what was interrupted: {result.path} is version {result.version}; root digest {result.root}")
+    """An interrupted change that is now finished, and its result; the requested change follows."""
+    output.note(
+        f"finished the interrupted change: {result.path} is version {result.version}; root digest {result.root}"
+    )
     output.record("finished", result)
 
 
 def repaired(output: Output, result: RepairResult) -> int:
-    """What a repair has done; the exit code."""
+    """What a repair did; the exit code."""
     code = 1 if result.unsolved else 0
     shards, indexes = counted(len(result.shards), "shard"), counted(result.indexes, "index", "indexes")
     written = f"{shards}, {indexes}, {counted(len(result.files), 'other file')}"
@@ -47,8 +49,10 @@ def repaired(output: Output, result: RepairResult) -> int:
         output.line(f"  {proof(result.proved)['proof']}")
         not_covered(output, result.not_covered)
     if result.unsolved:
-        output.line(f"still damaged: {counted(len(result.unsolved), 'finding')}, named above; what is left was kept")
-        output.hint(f"hint: wdstools repair {quote(result.path)} --from COPY    with a copy that has them whole")
+        output.line(
+            f"still damaged: {counted(len(result.unsolved), 'finding')}, listed above; what could not be repaired was kept"
+        )
+        output.hint(f"hint: wdstools repair {quote(result.path)} --from COPY    with a copy that is not damaged there")
     else:
         output.hint(f"check:  wdstools verify {quote(result.path)}")
     output.summary(result, exit_code=code, ok=code == 0)
@@ -56,17 +60,17 @@ def repaired(output: Output, result: RepairResult) -> int:
 
 
 def absent(output: Output, absent_keys: Sequence[str], just_removed: Sequence[str]) -> int:
-    """Keys that were to be removed and are not there: all of them, for nobody must take one for gone; the exit code.
+    """All keys to remove that are not there, so that nobody believes they were removed; the exit code.
 
-    But for those that the change has removed which was interrupted and is finished now.
+    Keys that the interrupted change removed, which is now finished, are left out.
     """
     keys = [key for key in absent_keys if key not in set(just_removed)]
     for key in keys:
         output.line(f"not in the dataset: {one_line(key)}")
     if keys:
         output.line(
-            f"{counted(len(keys), 'key')} of those named {'is' if len(keys) == 1 else 'are'} not in the dataset, "
-            "and nothing is removed for"
+            f"{len(keys):,} of the named keys {'is' if len(keys) == 1 else 'are'} not in the dataset: "
+            "nothing is removed for"
             f" {'it' if len(keys) == 1 else 'them'}"
         )
     line: Absent = {"keys": len(keys), "missing_keys": keys}
@@ -75,9 +79,9 @@ def absent(output: Output, absent_keys: Sequence[str], just_removed: Sequence[st
 
 
 def removed(output: Output, result: RemoveResult, code: int) -> int:
-    """What a removal has made; the exit code, which is ``code``."""
+    """What a removal did; returns ``code``, the exit code."""
     if not result.removed:
-        output.line("nothing to remove: no sample is chosen, and nothing was written")
+        output.line("nothing to remove: no sample matches, and nothing was written")
     else:
         output.line(
             f"removed {counted(result.removed, 'sample')}: {result.path} is version {result.version}; "
@@ -85,28 +89,28 @@ def removed(output: Output, result: RemoveResult, code: int) -> int:
         )
         output.hint(f"check:  wdstools verify {quote(result.path)}")
         output.hint(
-            f"others: wdstools mirror {quote(result.path)} URL --replace    takes the samples out of a mirror too;"
+            f"others: wdstools mirror {quote(result.path)} URL --replace    removes the samples from a mirror too;"
         )
-        output.hint("        who pulled them before: wdstools pull URL NEW --seed OLD, then delete OLD")
+        output.hint("        whoever pulled them before: wdstools pull URL NEW --seed OLD, then delete OLD")
     if result.earlier:
-        output.line(f"  removed by an earlier version: {counted(len(result.earlier), 'key')}")
+        output.line(f"  already removed in an earlier version: {counted(len(result.earlier), 'key')}")
     for path in result.deleted:
         output.line(f"  deleted: {one_line(path)}")
     for place in result.elsewhere:
         output.line(f"  not changed, and may still hold them: {one_line(place)}")
     output.line(f"  root digest {result.root}")
     if result.removed:
-        output.line(f"  the samples that were written again: {proof(result.proved)['proof']}")
+        output.line(f"  the rewritten samples: {proof(result.proved)['proof']}")
     output.summary(result, exit_code=code, ok=code == 0)
     return code
 
 
 def append_plan(output: Output, plan: Plan[AppendResult]) -> int:
-    """What an append would add, and what it would not; the exit code that it has as far as names and keys tell."""
+    """What an append would add, and what it would skip; the exit code, as far as names and keys show."""
     from wdstools.ops.append import AppendPlan
 
     assert isinstance(plan, AppendPlan)
-    from wdstools.sources.account import count_losses, counts_of  # which needs numpy
+    from wdstools.sources.account import count_losses, counts_of  # imported here: it needs numpy
 
     skipped = counts_of(plan.skips)
     count = sum(plan.samples.values())
@@ -125,17 +129,17 @@ def append_plan(output: Output, plan: Plan[AppendResult]) -> int:
         output.line(f"  {counted(plan.moved, 'old sample')} move to another shard: the number of shards changes")
     if plan.intake is not None:
         output.line(f"  kept as they are: {size(plan.kept)} of shards")
-        output.hint("names and keys only were looked at: the content of each new sample is checked when it is written")
+        output.hint("only names and keys were checked: the content of each new sample is checked when it is written")
     return 3 if count_losses(plan.skips) else 0
 
 
 def appended(output: Output, result: AppendResult) -> int:
-    """What an append has made; the exit code."""
+    """What an append did; the exit code."""
     code = 3 if result.losses else 0
     if result.shards:
         _grown(output, result)
     else:
-        output.line(f"nothing to append: {result.path} is version {result.version}, and nothing was written")
+        output.line(f"nothing to append: {result.path} is still version {result.version}, and nothing was written")
     if result.there:
         output.line(f"  already there: {counted(result.there, 'sample')}")
     if result.skipped:
@@ -144,7 +148,7 @@ def appended(output: Output, result: AppendResult) -> int:
         skip_hints(output, result.skipped if result.losses else ())
     output.line(f"  root digest {result.root}")
     if result.shards:
-        output.line(f"  the old samples that were written again: {proof(result.proved)['proof']}")
+        output.line(f"  the rewritten old samples: {proof(result.proved)['proof']}")
         output.hint(f"check:  wdstools verify {quote(result.path)}")
     for skip in result.skips if output.json else ():
         output.record("skip", skip)
@@ -153,7 +157,7 @@ def appended(output: Output, result: AppendResult) -> int:
 
 
 def _grown(output: Output, result: AppendResult) -> None:
-    """What was added and written, and what follows from it."""
+    """What was added and written, and its consequences."""
     split = ", ".join(f"{name} {number:,}" for name, number in result.appended.items())
     output.line(
         f"appended {counted(sum(result.appended.values()), 'sample')}"
@@ -171,7 +175,7 @@ def _grown(output: Output, result: AppendResult) -> None:
         for key, split, other, of_other in result.leaked
     )
     if result.leaked:
-        output.hint("hint: --duplicates drop leaves new images out that the dataset has already")
+        output.hint("hint: --duplicates drop leaves out new images that the dataset already has")
     output.line(f"  surplus copies of identical images: {result.duplicates:,}")
     for path in result.deleted:
         output.line(f"  deleted: {one_line(path)}")
@@ -180,7 +184,7 @@ def _grown(output: Output, result: AppendResult) -> None:
 
 
 def difference(output: Output, result: DiffResult) -> int:
-    """What is different between two datasets; the exit code."""
+    """How two datasets differ; the exit code."""
     code = 0 if result.same else 1
     for found in result.differences if output.json else ():
         output.record("difference", found)

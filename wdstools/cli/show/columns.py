@@ -1,4 +1,4 @@
-"""What is said of columns that were added to a dataset."""
+"""Results of the commands for added columns."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def joined(output: Output, plan: Plan[ColumnsResult], choices: PlanChoices) -> int:
-    """How a table and a dataset agree, unless nobody wants to see the plan; the exit code that follows from it."""
+    """How a table matches a dataset, unless the plan is not shown; the exit code that follows."""
     from wdstools.ops.columns import ColumnsPlan
 
     assert isinstance(plan, ColumnsPlan)
@@ -28,7 +28,7 @@ def joined(output: Output, plan: Plan[ColumnsResult], choices: PlanChoices) -> i
     output.line(f"{plan.name}: {_named(plan.fields)}")
     output.line(f"  {plan.covered:,} of {counted(plan.samples, 'sample')} have a row")
     if plan.repeated:
-        output.line(f"  rows with a key that an earlier row has: {plan.repeated:,}")
+        output.line(f"  rows that repeat the key of an earlier row: {plan.repeated:,}")
     return _absent(output, plan.absent, plan.absent_keys)
 
 
@@ -69,7 +69,7 @@ def removed(output: Output, result: ColumnsResult) -> int:
 
 
 def listed(output: Output, path: str, found: Sequence[ColumnsInfo]) -> int:
-    """The sets of a dataset; the exit code: 1 where one of them cannot be used."""
+    """The sets of a dataset; the exit code is 1 if one of them cannot be used."""
     code = 0 if all(one.state in ("ok", "begun") for one in found) else 1
     for one in found:
         output.record("columns", one)
@@ -79,7 +79,7 @@ def listed(output: Output, path: str, found: Sequence[ColumnsInfo]) -> int:
         if one.detail:
             output.line(f"  {one_line(one.detail)}")
         if one.state == "begun":
-            output.hint(f"  go on with it, or remove it: wdstools columns rm {quote(path)} {one.name}")
+            output.hint(f"  continue it, or remove it: wdstools columns rm {quote(path)} {one.name}")
         elif one.state != "ok":
             output.hint(f"  remove it, and add it again: wdstools columns rm {quote(path)} {one.name}")
     if not found:

@@ -1,4 +1,4 @@
-"""Results as text and as JSON lines; each function gives the exit code where there is a choice."""
+"""Results as text and as JSON lines. Functions return the exit code where there is more than one."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ if TYPE_CHECKING:
     from wdstools.results import Report, Skip
 
 _SKIP_HINTS = {
-    "caption-not-utf8": "`iconv -f CP1252 -t UTF-8 FILE` makes UTF-8 of a text from Windows, and `-f UTF-16` of one that it calls Unicode",
+    "caption-not-utf8": "`iconv -f CP1252 -t UTF-8 FILE` converts a text from Windows to UTF-8; use `-f UTF-16` if Windows calls it Unicode",
     **{
-        f"image-not-{kind}": f"--convert {kind} goes by the bytes of images, whatever their names say"
+        f"image-not-{kind}": f"--convert {kind} goes by the content of images, not by their names"
         for kind in get_args(ImageType)
     },
-    "caption-missing": "--captions optional packs images without a caption file too",
-    "image-needs-convert": "--convert jpg re-encodes images of the types that do not go into shards as they are",
-    "label-missing": "--drop-members cls packs those without a label too, and none has one then",
-    "link-outside": "--follow-links takes what links lead to",
+    "caption-missing": "--captions optional also packs images without a caption file",
+    "image-needs-convert": "--convert jpg re-encodes images of types that do not go into shards as they are",
+    "label-missing": "--drop-members cls also packs samples without a label, and leaves the labels out of all samples",
+    "link-outside": "--follow-links packs what links lead to",
     "member-left-out": "--members NAME,... keeps a member that few samples have, and skips the samples without it",
-    "removed-before": "--removed take takes samples back that an earlier version has removed",
-    "outside-layout": "--ignore PATTERN says that you know of files outside the layout; --image and --caption describe another layout",
+    "removed-before": "--removed take takes back samples that an earlier version removed",
+    "outside-layout": "--ignore PATTERN marks files outside the layout as known; --image and --caption describe another layout",
 }
-#: What to say of samples that were packed, by code.
+#: Remarks about samples that were packed, by code.
 _REMARKS = {
     "caption-control": "with a byte order mark or NUL in the caption; kept byte for byte",
-    "image-frames": "with other frames or pages behind the first, which are left out",
-    "image-stray-bytes": "with bytes between their parts, which decoders pass over; kept (jpegtran -copy all takes them out)",
-    "image-trailing-bytes": "with bytes behind the end, as phones write them; kept (--trailing cut takes them off)",
+    "image-frames": "with more frames or pages after the first, which are left out",
+    "image-stray-bytes": "with bytes between their parts, which decoders skip; kept (jpegtran -copy all removes them)",
+    "image-trailing-bytes": "with bytes after the end, which some phones write; kept (--trailing cut removes them)",
 }
 
 
@@ -64,7 +64,7 @@ def inventory(output: Output, found: Inventory) -> None:
     source_account(output, found.account, found.outside)
     output.few(f"  differs: {text}" for text in found.differences)
     would_be_skipped(output, found.skipped, found.skips)
-    output.hint("names only were looked at: pack checks the content of each image and caption too")
+    output.hint("only names were checked: pack also checks the content of each image and caption")
     for skip in found.skips if output.json else ():
         output.record("skip", skip)
     if found.losses:
@@ -94,7 +94,7 @@ def inventory(output: Output, found: Inventory) -> None:
 
 
 def packed(output: Output, result: PackResult, *, fail_on_leak: bool) -> int:
-    """What a pack made; the exit code."""
+    """What a pack wrote; the exit code."""
     leaked = any(result.leaks.values())
     code = 1 if fail_on_leak and leaked else 3 if result.losses else 0
     total = sum(result.samples.values())
@@ -103,12 +103,14 @@ def packed(output: Output, result: PackResult, *, fail_on_leak: bool) -> int:
     )
     output.note("  " + ", ".join(f"{split} {count:,}" for split, count in sorted(result.samples.items())))
     if result.kept_shards:
-        output.note(f"  {counted(result.kept_shards, 'finished shard')} of an interrupted run checked and kept")
+        output.note(f"  {counted(result.kept_shards, 'finished shard')} from an interrupted run checked and kept")
     if result.remade_shards:
         output.note(
-            f"  {counted(result.remade_shards, 'finished shard')} made again from the source: nothing says that a run of yours had made them"
+            f"  {counted(result.remade_shards, 'finished shard')} made again from the source: nothing shows that an earlier run of yours wrote them"
         )
-        output.hint(f"hint: hosts that share no home believe each other where {SHARED_BY} is the same secret text")
+        output.hint(
+            f"hint: hosts without a shared home folder trust each other if {SHARED_BY} is the same secret text on all of them"
+        )
     for note in result.notes:
         output.note(printable(f"  {note}"))
     for remark, count in result.remarks.items():
@@ -122,7 +124,7 @@ def packed(output: Output, result: PackResult, *, fail_on_leak: bool) -> int:
         source_account(output, result.account, result.outside)
     if leaked or (result.leaks and not output.quiet):
         matrix = ", ".join(f"{pair.replace('/', ' and ')} {count:,}" for pair, count in result.leaks.items())
-        same = "identical images" if result.level == "exact" else f"images that are the same, level {result.level},"
+        same = "identical images" if result.level == "exact" else f"duplicate images, level {result.level},"
         output.line(f"  {same} in two splits: {matrix}")
     output.note(f"  surplus copies of identical images: {result.duplicates:,}")
     split = max(result.samples, key=lambda name: result.samples[name])
@@ -136,7 +138,7 @@ def packed(output: Output, result: PackResult, *, fail_on_leak: bool) -> int:
 
 
 def pack_plan(output: Output, found: PackPreview) -> int:
-    """What a pack would write; the exit code that it would have as far as names tell."""
+    """What a pack would write; the exit code, as far as names show."""
     code = 3 if found.losses else 0
     total, shards = sum(found.samples.values()), sum(found.shards.values())
     output.line(
@@ -149,7 +151,7 @@ def pack_plan(output: Output, found: PackPreview) -> int:
         output.line(printable(f"  {note}"))
     source_account(output, found.account, found.outside)
     would_be_skipped(output, found.skipped, found.skips)
-    output.hint("nothing was written; names only were looked at: pack checks the content of each image and caption too")
+    output.hint("nothing was written; only names were checked: pack also checks the content of each image and caption")
     for skip in found.skips if output.json else ():
         output.record("skip", skip)
     output.summary(replace(found, skips=()), exit_code=code, ok=code == 0)
@@ -170,7 +172,7 @@ _CLASSES = {
 def source_account(
     output: Output, account: Mapping[str, int], outside: Sequence[tuple[str, str, int, tuple[str, ...]]]
 ) -> None:
-    """What becomes of the source's files, and which are no part of the layout."""
+    """What happens to the files of the source, and which are outside the layout."""
     if account:
         classes = ", ".join(f"{account[name]:,} {what}" for name, what in _CLASSES.items() if account.get(name))
         output.line(f"  files in the source: {account['files']:,}: {classes}")
@@ -184,7 +186,7 @@ def source_account(
 
 
 def report(output: Output, checked: Report, repair: str | None) -> int:
-    """What a check found, and what to type now (``repair``) if there is something; the exit code."""
+    """What a check found, and the command to run next (``repair``), if any; the exit code."""
     code = 1 if checked.findings else 4 if checked.unproved else 0
     counts = {what: count for what, count in checked.checked.items() if what != "not_asked"}
     looked_at = ", ".join(_amount(what, count) for what, count in counts.items())
@@ -237,25 +239,23 @@ def _verified(checked: Report) -> VerifySummary:
 
 
 def not_covered(output: Output, what: Sequence[str]) -> None:
-    """What is here too, and is not proved by the root digest."""
+    """What the root digest does not prove, though it is here."""
     if what:
         output.line(f"  not covered by the root digest: {', '.join(map(one_line, what))}")
 
 
 def _not_read(output: Output, checked: Report) -> None:
-    """What was believed without a look, and what could not be proved."""
+    """What was trusted without being read, and what could not be proved."""
     if checked.believed is not None:
         shards = counted(checked.checked["passed_over"], "shard")
-        output.line(
-            f"  not read now, but believed by what earlier checks noted: {shards} ({one_line(checked.believed)})"
-        )
+        output.line(f"  not read now, trusted because of earlier checks: {shards} ({one_line(checked.believed)})")
     for text in checked.unproved:
         output.line(f"not proved: {text}")
-    output.few(f"  left over, and no part of the dataset: {one_line(text)}" for text in checked.left)
+    output.few(f"  left over, not part of the dataset: {one_line(text)}" for text in checked.left)
 
 
 def _of_all(checked: Report) -> str:
-    """How much of the dataset a check of a part was."""
+    """How much of the dataset a partial check covered."""
     here, others = checked.checked["shards"], checked.checked["not_asked"]
     verb = "is" if here == 1 else "are"
     whole = f"{verb} here" if checked.level == "size" else f"{verb} here and whole"
@@ -277,7 +277,7 @@ def info(output: Output, dataset: Dataset) -> None:
     if manifest.labels:
         output.line("  labels: " + ", ".join(f"{number} {label}" for number, label in enumerate(manifest.labels)))
     if manifest.profile != "canonical":
-        output.line(f"  adopted: tars that something else made, at {one_line(dataset.shards.url)}")
+        output.line(f"  adopted: tars made by another tool, at {one_line(dataset.shards.url)}")
     output.line(f"  root digest {dataset.root}")
     summary: InfoSummary = {
         "profile": manifest.profile,
@@ -293,7 +293,7 @@ def info(output: Output, dataset: Dataset) -> None:
 
 
 def _amount(what: str, count: int) -> str:
-    """One of the things that a check counts, by its plural."""
+    """A count of a check, given the plural of what it counts."""
     if what == "bytes":
         return size(count)
     name = what.replace("_", " ")
@@ -301,13 +301,13 @@ def _amount(what: str, count: int) -> str:
 
 
 def skip_hints(output: Output, skipped: Iterable[str]) -> None:
-    """What helps against reasons for which samples are left out, as far as one command does."""
+    """Hints against the reasons for skips, for those where one option helps."""
     for reason in sorted(set(skipped) & set(_SKIP_HINTS)):
         output.hint(f"hint: {_SKIP_HINTS[reason]}")
 
 
 def would_be_skipped(output: Output, skipped: Mapping[str, int], skips: Iterable[Skip]) -> None:
-    """What a pack would leave out, by reason, and the first of it by name."""
+    """What a pack would skip, by reason, and the first few by name."""
     if not skipped:
         return
     output.line(f"  would be skipped: {_counts(skipped)}")

@@ -1,4 +1,4 @@
-"""Bytes of a member, and schemas: answers that are documents."""
+"""Answers that are documents: the bytes of a member, and schemas."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def member(output: Output, name: str, data: bytes) -> None:
-    """The bytes of a member as they are; in JSON as text where they are UTF-8."""
+    """The bytes of a member as they are; in JSON as text if they are UTF-8, else as base64."""
     if not output.json:
         output.payload(data)
         return

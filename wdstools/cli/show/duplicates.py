@@ -26,7 +26,7 @@ _CAPTION_CHARACTERS = 100
 
 
 def expected(output: Output, dataset: Dataset, choices: DuplicateChoices) -> None:
-    """Tell before a long search about how long it takes."""
+    """Before a long search, say about how long it takes."""
     from wdstools.ops.duplicates.find import expected_work
 
     images = dataset.manifest.totals["samples"]
@@ -34,14 +34,14 @@ def expected(output: Output, dataset: Dataset, choices: DuplicateChoices) -> Non
     if work is not None:
         output.hint(
             f"searching {counted(images, 'image')} at level {work.level} takes about {work.search:.1f} core-hours;"
-            f" hashing them {work.hashing:.1f}, once, where no hashes are kept"
+            f" hashing them takes {work.hashing:.1f}, once, unless their hashes are kept"
         )
 
 
 def duplicates(
     output: Output, name: str, found: DuplicateGroups, *, across_splits: bool = False, html: str | None = None
 ) -> int:
-    """Unique shares, leak matrix, groups; the exit code: 1 where the level that was asked for is not clean."""
+    """Unique shares, leak matrix, groups; the exit code is 1 if there are groups at the requested level."""
     groups = found.across_splits if across_splits else found.groups
     code = 1 if groups else 0
     for group in groups if output.json else ():
@@ -60,7 +60,7 @@ def duplicates(
         output.hint(f"page:   {html}")
     if code and found.method == "phash":
         output.hint(
-            f"hint: wdstools pack DATASET NEW --duplicates drop --level {found.level}    leaves the surplus out"
+            f"hint: wdstools pack DATASET NEW --duplicates drop --level {found.level}    leaves out the surplus copies"
         )
     output.summary(_summary(found, len(groups)), exit_code=code, ok=code == 0)
     return code
@@ -77,17 +77,17 @@ def _levels(output: Output, found: DuplicateGroups) -> None:
         output.line(f"  {found.level}: {LIMITS[found.level]}")
     output.line(
         f"  {'(file size)':<12}{found.same_size_unique:>12,}{_share(found.same_size_unique, found.samples):>9}"
-        "   images of a width, height and file size of their own: no proof"
+        "   images with a unique width, height and file size: no proof"
     )
 
 
 def _leaks(output: Output, levels: Sequence[LevelCounts]) -> None:
-    """A matrix for each level, side by side."""
+    """One matrix per level, side by side."""
     splits = list(levels[-1].leaks)
     if len(splits) < 2:
         return
     wide = max(8, *(len(split) + 2 for split in splits))
-    output.line("  leaks: images of a line's split that are also in the column's")
+    output.line("  leaks: images of the row's split that are also in the column's")
     titles = (f"{level.level:^{wide * len(splits)}}" for level in levels)
     output.line(("    " + " " * wide + "    ".join(titles)).rstrip())
     heads = "".join(f"{split:>{wide}}" for split in splits)
@@ -99,7 +99,7 @@ def _leaks(output: Output, levels: Sequence[LevelCounts]) -> None:
 
 def _remarks(output: Output, found: DuplicateGroups) -> None:
     counts = {
-        "groups under two labels": found.other_labels,
+        "groups with different labels": found.other_labels,
         "groups with different captions": found.other_captions,
         "mirrored images": found.flipped,
         "nearly blank images": found.low_information,
@@ -111,11 +111,11 @@ def _remarks(output: Output, found: DuplicateGroups) -> None:
 
 def _captions(output: Output, counts: CaptionCounts, samples: int) -> None:
     output.line(
-        f"  captions: {counts.distinct:,} different, {counts.repeated:,} images with one that repeats, {counts.empty:,}"
+        f"  captions: {counts.distinct:,} different, {counts.repeated:,} images with a repeated one, {counts.empty:,}"
         f" empty, {counts.over_long:,} over-long, of {samples:,}"
     )
     output.few(
-        f"    {counted(entry.count, 'image')}, {entry.kind}: {one_line(_cut(entry.text))} (as {one_line(entry.keys[0])})"
+        f"    {counted(entry.count, 'image')}, {entry.kind}: {one_line(_cut(entry.text))} (such as {one_line(entry.keys[0])})"
         for entry in counts.top
     )
 
@@ -143,7 +143,7 @@ def _chance(level: LevelCounts) -> str:
     if level.level == EXACT:
         return "none" if level.false_pairs_bound < 1e-3 else f"at most {level.false_pairs_bound:.2g}"
     return (
-        f"{level.false_pairs:.2g}, at most {level.false_pairs_bound:.2g} among photographs; of other pictures unknown"
+        f"{level.false_pairs:.2g}, at most {level.false_pairs_bound:.2g} among photographs; unknown for other pictures"
     )
 
 
@@ -182,14 +182,14 @@ def page(dataset: Dataset, found: DuplicateGroups, path: str) -> None:
 
 
 def is_of_images(path: str) -> bool:
-    """Whether a path is that of a folder, zip or tar of images, and not of a dataset."""
+    """Whether a path is a folder, zip or tar of images, not a dataset."""
     from wdstools.planning.prints import opened
 
     return os.path.exists(path) and opened(path) is None
 
 
 def refuse_beside_hashes(choices: DuplicateChoices, *, across_splits: bool, html: str | None) -> None:
-    """Raise UsageError for what does nothing where hashes of images that are no dataset are written."""
+    """Raise UsageError for options that have no effect when the hashes of images outside a dataset are written."""
     from wdstools.errors import UsageError, option
     from wdstools.options import check
     from wdstools.options.declare import settle
@@ -199,15 +199,15 @@ def refuse_beside_hashes(choices: DuplicateChoices, *, across_splits: bool, html
     given += [name for name, is_given in (("across_splits", across_splits), ("html", html is not None)) if is_given]
     if given:
         raise UsageError(
-            f"{option(given[0])} does nothing for images that are no dataset",
+            f"{option(given[0])} has no effect on images that are not a dataset",
             code="option-idle",
             where=option(given[0]),
-            hint="wdstools pack makes a dataset of them",
+            hint="make a dataset of them first: wdstools pack",
         )
 
 
 def hand_out_images(output: Output, path: str, target: str, executor: Executor) -> int:
-    """Write the hashes of images that are no dataset to one file; the exit code."""
+    """Write the hashes of images outside a dataset to one file; the exit code."""
     from wdstools.planning.prints import hand_out_images as write
 
     count, unread = write(path, target, executor, output.progress())
@@ -221,7 +221,7 @@ def hand_out_images(output: Output, path: str, target: str, executor: Executor) 
 def write_files(
     dataset: Dataset, found: DuplicateGroups, choices: DuplicateChoices, *, html: str | None, hashes_to: str | None
 ) -> None:
-    """The page and the hashes, where they were asked for."""
+    """Write the page and the hashes, if requested."""
     if html is not None:
         page(dataset, found, html)
     if hashes_to is not None:
@@ -229,11 +229,11 @@ def write_files(
 
 
 def hand_out(dataset: Dataset, path: str, choices: DuplicateChoices) -> None:
-    """Write the hashes that were just made to one file."""
+    """Write the hashes that were just computed to one file."""
     from wdstools.errors import UsageError, option
     from wdstools.planning.prints import hand_out as write
 
     if choices.get("level") == EXACT or choices.get("method") == "size":
-        raise UsageError(f"{option('hashes_to')} needs hashes, which {option('level', 'exact')} does not make")
+        raise UsageError(f"{option('hashes_to')} needs hashes, which {option('level', 'exact')} does not compute")
     cache = choices.get("cache")
     write(dataset, path, None if cache is None else os.fspath(cache))

@@ -38,26 +38,26 @@ def adopted(output: Output, result: AdoptResult) -> int:
         output.hint(f"hint: {hint}")
     if "://" in result.shards_at and result.path != result.shards_at:
         named = f"{quote(result.path)} --at {quote(display(result.shards_at))}"
-        output.hint(f"check:  wdstools verify {named}    other machines ask for the tars only where you name the place")
+        output.hint(f"check:  wdstools verify {named}    other machines read the tars only where you name the place")
     code = 3 if result.incomplete else 0
     output.summary(result, exit_code=code, ok=code == 0)
     return code
 
 
 def emitted(output: Output, result: EmitResult, *, removed: bool) -> None:
-    """What emitting did; the list of what is emitted is a file too."""
+    """What emit did. The counts include the file that lists what is emitted."""
     linked = f", {counted(result.linked, 'shard')} linked" if result.linked else ""
     deleted = f", {result.deleted:,} deleted" if result.deleted else ""
     output.line(f"{counted(result.written, 'file')} written{linked}{deleted}")
     if not removed:
-        output.line(f"  what they say: {proof(result.proved)['proof']}")
-        if not is_bucket(result.target):  # other readers are asked about what lies here
+        output.line(f"  their content: {proof(result.proved)['proof']}")
+        if not is_bucket(result.target):  # doctor needs a local dataset
             output.hint(f"check:  wdstools doctor {quote(result.target)}")
     output.summary(result, exit_code=0, ok=True)
 
 
 def diagnoses(output: Output, found: tuple[Diagnosis, ...]) -> int:
-    """A line a consumer; the exit code."""
+    """One line per consumer; the exit code."""
     for diagnosis in found:
         output.record("diagnosis", diagnosis)
         name = f"{diagnosis.consumer} {diagnosis.version}".strip()

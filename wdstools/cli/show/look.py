@@ -1,4 +1,4 @@
-"""What lies in a dataset, as text and as JSON lines."""
+"""What is in a dataset, as text and as JSON lines."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 #: What worker processes need.
 WORKER_MODULES = ("wdstools.ops.stats", "pyarrow.parquet")
-#: Columns are as wide as the first so many samples need.
+#: How many samples decide the widths of the columns.
 _MEASURED = 500
 _LABEL_CELLS = 16
-#: In less room a caption says nothing: it goes to a line of its own.
+#: With less room than this, a caption goes on a line of its own.
 _LEAST_CAPTION_CELLS = 16
 _BAR_CELLS = 32
 _VALUE_CELLS, _FEW_NUMBERS = 32, 3
@@ -55,7 +55,7 @@ def shards(output: Output, listed: Iterable[ShardInfo]) -> None:
 
 
 def keys(output: Output, listed: Iterable[str], missing: Sequence[str] = ()) -> int:
-    """Keys, one a line; the exit code: 3 where some that were asked for are missing."""
+    """Keys, one per line; the exit code is 3 if some of the requested keys are missing."""
     count = 0
     for key in listed:
         count += 1
@@ -66,7 +66,7 @@ def keys(output: Output, listed: Iterable[str], missing: Sequence[str] = ()) -> 
 
 
 def samples(output: Output, listed: Iterable[SampleInfo], missing: Sequence[str] = ()) -> int:
-    """Samples, one a line: key, label, width and height, bytes, and as much of the caption as there is room for; the exit code."""
+    """Samples, one per line: key, label, width and height, bytes, and as much of the caption as fits; the exit code."""
     number = 0
     for sample, line in _sample_lines(listed, _terminal_cells()):
         number += 1
@@ -77,7 +77,7 @@ def samples(output: Output, listed: Iterable[SampleInfo], missing: Sequence[str]
 
 
 def _end(output: Output, listed: int, missing: Sequence[str]) -> int:
-    """The summary, after the keys that are missing; the exit code."""
+    """The missing keys, then the summary; the exit code."""
     summary: SamplesSummary = {"samples": listed}
     if missing:
         summary["missing_keys"] = missing
@@ -87,7 +87,7 @@ def _end(output: Output, listed: int, missing: Sequence[str]) -> int:
 
 
 def _terminal_cells() -> int:
-    """Columns of the terminal; 0 where lines may be as long as they are, in a file or another program."""
+    """Columns of the terminal; 0 if lines may have any length, in a file or a pipe."""
     return shutil.get_terminal_size((0, 0)).columns
 
 
@@ -111,7 +111,7 @@ def _fields(sample: SampleInfo) -> tuple[str, str, str, str, str]:
 
 
 def _value(value: Any) -> str:
-    """A value of an added column, in little room; - where there is none."""
+    """A value of an added column, shortened; - if there is none."""
     if value is None:
         return "-"
     if isinstance(value, float):
@@ -138,14 +138,14 @@ def _with_caption(line: str, caption: str, room: int) -> str:
 
 
 def cells(text: str) -> int:
-    """How many columns of a terminal a text takes: East Asian characters and emoji take two, accents none."""
+    """How many columns of a terminal a text takes: East Asian characters and emoji take two, combining accents none."""
     from rich.cells import cell_len
 
     return cell_len(text)
 
 
 def cut(text: str, room: int) -> str:
-    """As much of a text as fits into ``room`` columns; what is cut ends with an ellipsis."""
+    """As much of a text as fits into ``room`` columns; a shortened text ends with an ellipsis."""
     if len(text) <= room and cells(text) <= room:
         return text
     from rich.cells import set_cell_size
@@ -162,14 +162,14 @@ def _right(text: str, width: int) -> str:
 
 
 def is_far(dataset: Dataset) -> bool:
-    """Whether the indexes are remote, so that workers wait for them."""
+    """Whether the indexes are remote, so that workers mostly wait for the network."""
     from wdstools.stores.local import LocalStore
 
     return not isinstance(dataset.metadata, LocalStore)
 
 
 def stats(output: Output, found: StatsResult, missing: Sequence[str] = ()) -> int:
-    """What a dataset is made of; the exit code."""
+    """Statistics of a dataset; the exit code."""
     where = f" where {one_line(found.where)}" if found.where else ""
     output.line(f"{one_line(found.name)}{where}: {counted(found.samples, 'sample')}, {size(found.bytes)}")
     _labels(output, found)
@@ -178,7 +178,7 @@ def stats(output: Output, found: StatsResult, missing: Sequence[str] = ()) -> in
     output.line("  members: " + ", ".join(f"{one_line(name)} {number:,}" for name, number in found.members.items()))
     if found.shapes:
         first, *others = (f"{one.width}x{one.height} {one.images:,}" for one in found.shapes[:5])
-        output.line(f"  commonest sizes: {', '.join((first, *others))}")
+        output.line(f"  most common sizes: {', '.join((first, *others))}")
     _histogram(output, "width, pixels", found.widths, "{:,}".format)
     _histogram(output, "height, pixels", found.heights, "{:,}".format)
     _histogram(output, "bytes of an image", found.image_bytes, size)
@@ -194,7 +194,7 @@ def stats(output: Output, found: StatsResult, missing: Sequence[str] = ()) -> in
 
 
 def _labels(output: Output, found: StatsResult) -> None:
-    """A line for each label, a column for each split."""
+    """One line per label, one column per split."""
     splits = list(found.counts)
     if not splits:
         return
@@ -219,7 +219,7 @@ def _labels(output: Output, found: StatsResult) -> None:
 
 
 def _histogram(output: Output, title: str, found: Histogram | None, shown: Callable[[int], str]) -> None:
-    """A bar for each range of values."""
+    """One bar per range of values."""
     if found is None:
         return
     if found.least == found.most:
@@ -258,13 +258,13 @@ def named(dataset: str, opening: OpenChoices) -> Address:
 
 
 def refuse_idle(html: str | None, **served: object) -> None:
-    """Refuse what concerns a served page where a file is asked for; raises UsageError (``option-idle``)."""
+    """Refuse options of the served page if a file is requested; raises UsageError (``option-idle``)."""
     from wdstools.errors import UsageError, option
 
     idle = next((name for name, value in served.items() if value), None)
     if html is not None and idle is not None:
         raise UsageError(
-            f"{option(idle)} concerns the page that is served, and {option('html')} serves none",
+            f"{option(idle)} applies only to a served page, and {option('html')} serves none",
             code="option-idle",
             where=option(idle),
             hint=f"leave {option(idle)} out, or leave {option('html')} out",
@@ -281,7 +281,7 @@ def serve_view(
     findings: str | None = None,
     browser: bool = False,
 ) -> None:
-    """Serve the page until it is interrupted; its address is the answer."""
+    """Serve the page until interrupted; its address is the answer."""
     from wdstools.report.viewer.server import need_server, serve
 
     need_server()
@@ -297,7 +297,7 @@ def serve_view(
         line: Page = {"url": url}
         output.record("page", line)
         output.flush()
-        output.hint("the page is for this machine alone, and for whoever knows its address; Ctrl-C ends it")
+        output.hint("only this machine can open the page, and only with this address; Ctrl-C ends it")
         if browser:
             import webbrowser
 
@@ -309,7 +309,7 @@ def serve_view(
 
 
 def write_sheet(output: Output, dataset: Dataset, named: Named, path: str, *, samples: int, executor: Executor) -> int:
-    """Write statistics and some samples as one page; the exit code: 3 where a picture cannot be shown, or a key is missing."""
+    """Write statistics and some samples as one page; the exit code is 3 if a picture cannot be shown or a key is missing."""
     from wdstools.address import display
     from wdstools.ops.view.sheet import make_sheet
     from wdstools.report.samples import render_samples

@@ -1,4 +1,4 @@
-"""What a list of keys means, told: names that are no keys, and those that mean nothing."""
+"""Messages about a list of keys: names that are not keys, and names that mean nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from wdstools.cli.output import one_line, printable
 from wdstools.cli.standard import say
-from wdstools.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,7 +21,7 @@ _FEW = 20
 
 
 def named(output: Output, dataset: Dataset, selection: Selection) -> Named:
-    """What the selection's keys mean; names that are no keys are told."""
+    """What the keys of a selection mean; says which names are not keys."""
     from wdstools.ops.named import find_named
 
     found = find_named(dataset, selection)
@@ -31,7 +30,7 @@ def named(output: Output, dataset: Dataset, selection: Selection) -> Named:
 
 
 def tell_meant(output: Output, found: Named) -> None:
-    """Which sample each name that is no key is taken for, and which names mean several; on stderr, for the answer may be a list of keys."""
+    """Say which key each other name is taken to mean, and which names are ambiguous; on stderr: the answer may be a list of keys."""
     for name, key in found.meant:
         line: Meant = {"name": name, "key": key}
         output.record("meant", line)
@@ -40,16 +39,16 @@ def tell_meant(output: Output, found: Named) -> None:
     if len(found.meant) > _FEW and not output.verbose:
         output.hint(f"... and {len(found.meant) - _FEW:,} more (-v shows all)")
     for name in found.ambiguous:
-        output.hint(f"several samples are called {one_line(name)}: none is chosen by it")
+        output.hint(f"several samples are called {one_line(name)}: none of them is chosen")
 
 
 def no_such_keys(output: Output, keys: Sequence[str], *, aside: bool = False) -> int:
-    """Keys that were asked for and are not there; the exit code, 3 if there are any. ``aside`` tells them on stderr."""
+    """Requested keys that are not there; the exit code is 3 if there are any. ``aside`` writes them to stderr."""
     if not keys:
         return 0
     lines = [f"  no such key: {one_line(key)}" for key in (keys if output.verbose else keys[:_FEW])]
     verb = "is" if len(keys) == 1 else "are"
-    lines.append(f"  {counted(len(keys), 'key')} of those named {verb} not in the dataset")
+    lines.append(f"  {len(keys):,} of the named keys {verb} not in the dataset")
     for line in lines:
         if not aside:
             output.line(line)
@@ -59,7 +58,7 @@ def no_such_keys(output: Output, keys: Sequence[str], *, aside: bool = False) ->
 
 
 def as_named(output: Output, url: str, selection: Selection, planned: Callable[[Selection], PullPlan]) -> PullPlan:
-    """A pull of what a selection means: names that are no keys are looked up only where there are such."""
+    """A pull of what a selection means; names are looked up only if some of them are not keys."""
     from wdstools.dataset import open_dataset
     from wdstools.errors import UsageError
     from wdstools.ops.named import find_named

@@ -13,14 +13,17 @@ if TYPE_CHECKING:
 
 
 def show_plan(output: Output, plan: Plan[object], *, last: bool, code: int = 0) -> int:
-    """The steps of a plan; ``last`` when nothing follows, so that this is the answer. The exit code that it has then, ``code`` if it leaves nothing damaged."""
+    """The steps of a plan. If nothing follows (``last``), they are the answer.
+
+    Returns the exit code of that answer: 1 if the plan leaves something damaged, else ``code``.
+    """
     code = 1 if plan.unsolved else code
     for step in plan.steps if output.json else ():
         output.record("step", step)
     output.few(str(step) for step in plan.steps)
     for finding in plan.unsolved if output.json else ():
         output.record("unsolved", finding)
-    output.few(f"cannot be mended: {finding}" for finding in plan.unsolved)
+    output.few(f"cannot be repaired: {finding}" for finding in plan.unsolved)
     moved = f", {size(plan.bytes)} to move" if plan.bytes else ""
     output.line(f"{plan.verb} {plan.target}: {counted(len(plan.steps), 'step')}{moved}")
     if last:

@@ -30,18 +30,18 @@ def choices_of(choices: DuplicateChoices) -> AgainstChoices:
 
 
 def refuse_with_against(*, across_splits: bool, hashes_to: str | None) -> None:
-    """Raise UsageError for what does nothing for two sets."""
+    """Raise UsageError for options that have no effect on two sets."""
     for name, given in (("across_splits", across_splits), ("hashes_to", hashes_to)):
         if given:
             raise UsageError(f"{option(name)} and {option('against')} exclude each other")
 
 
 def roots_of(against: Sequence[str] | None, roots: Sequence[str] | None) -> Sequence[str | None]:
-    """The root digest that each of the other sets must have; raises UsageError where it is not told which."""
+    """The root digest that each of the other sets must have; raises UsageError if their number differs."""
     others, given = list(against or ()), list(roots or ())
     if given and len(given) != len(others):
         raise UsageError(
-            "one root digest for each other set",
+            "give one root digest for each other set",
             where=option("against-root"),
             expected=str(len(others)),
             got=str(len(given)),
@@ -50,32 +50,30 @@ def roots_of(against: Sequence[str] | None, roots: Sequence[str] | None) -> Sequ
 
 
 def anchored(one: str | Dataset, root: str | None) -> str | Dataset:
-    """A set of images, which must be the dataset with this root digest if one is given."""
+    """A set of images; if a root digest is given, it must be the dataset with that digest."""
     from wdstools.dataset import as_dataset
 
     return one if root is None else as_dataset(one).anchor(root)
 
 
 def shared(output: Output, found: SharedImages, *, keys_to: str | None, html: str | None) -> int:
-    """Counts and pairs; the exit code: 1 where the set holds an image of the others."""
+    """Counts and pairs; the exit code is 1 if the set holds an image of the others."""
     code = 1 if found.shared else 0
     for image in found.shared if output.json else ():
         output.record("shared", image)
     if not output.quiet:
         output.few(_line(image) for image in found.shared)
     output.line(
-        f"{one_line(found.name)}: {len(found.keys):,} of {found.samples:,} images are in the others, {found.level}"
+        f"{one_line(found.name)}: {len(found.keys):,} of {found.samples:,} images are also in the others, level {found.level}"
     )
     for name, count in found.others.items():
         output.line(f"  {one_line(name)}: {found.held[name]:,} of its {count:,} images are here")
     if found.level != EXACT:
         output.line(f"  {found.level}: {LIMITS[found.level]}")
-        bound = f"at most {found.false_pairs_bound:.2g} among photographs; of other pictures unknown"
+        bound = f"at most {found.false_pairs_bound:.2g} among photographs; unknown for other pictures"
         output.line(f"  pairs expected by chance: {bound}")
     if found.unreadable:
-        output.line(
-            f"  {counted(len(found.unreadable), 'image')} cannot be decoded: nothing but their bytes is compared"
-        )
+        output.line(f"  {counted(len(found.unreadable), 'image')} cannot be decoded: only the bytes are compared")
     output.few(f"  cannot be decoded: {one_line(key)}: {reason}" for key, reason in found.unreadable)
     output.line(f"  {proof(found.proved)['proof']}")
     if keys_to is not None:
@@ -83,7 +81,7 @@ def shared(output: Output, found: SharedImages, *, keys_to: str | None, html: st
     if html is not None:
         output.hint(f"page:   {html}")
     if code and keys_to is not None:
-        output.hint(f"hint: wdstools remove DATASET --keys {keys_to} -o NEW    takes them out")
+        output.hint(f"hint: wdstools remove DATASET --keys {keys_to} -o NEW    removes them")
     summary: SharedSummary = {
         "name": found.name,
         "level": found.level,

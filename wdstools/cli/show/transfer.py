@@ -1,4 +1,4 @@
-"""What mirror and pull found and did."""
+"""What mirror, pull and sign found and did."""
 
 from __future__ import annotations
 
@@ -47,19 +47,17 @@ def mirrored(output: Output, result: MirrorResult, dataset: str) -> int:
         output.line("nothing to do: the mirror is whole")
     output.line(f"  root digest {result.root}")
     if not result.unproved:
-        output.line(f"  {proof(result.proved)['proof']}: the store says what it holds")
+        output.line(f"  {proof(result.proved)['proof']}, by the digests that the store reports")
     if result.history is not None:
         output.line(
-            f"  the Hub's history still holds what was there before, for everybody who may read it: commit {result.history}"
+            f"  the Hub's history still holds the earlier files, for everyone who can read it: commit {result.history}"
         )
         output.hint(
-            "hint: to make it go, squash the history (HfApi.super_squash_history) and delete its files under Settings, "
-            "List LFS files; copies that others have made stay"
+            "hint: to remove it, squash the history (HfApi.super_squash_history) and delete its files under Settings, "
+            "List LFS files; copies that others have made remain"
         )
     if result.unproved:
-        output.line(
-            f"not proved: the store gives no digest of {counted(len(result.unproved), 'file')} that could be compared"
-        )
+        output.line(f"not proved: the store reports no comparable digest of {counted(len(result.unproved), 'file')}")
         output.hint(
             f"hint: wdstools verify {quote(display(dataset))} --at {quote(result.target)} --level digest    reads them back"
         )
@@ -89,21 +87,21 @@ def wanted(output: Output, plan: PullPlan, *, last: bool) -> None:
 
 
 def pulled(output: Output, result: PullResult) -> int:
-    """What a pull brought; the exit code."""
+    """What a pull fetched; the exit code."""
     code = 3 if result.missing_keys else 0
     output.line(
         f"pulled {counted(result.samples, 'sample')} in {counted(result.shards, 'shard')}, {size(result.bytes)}: {result.path}"
     )
     parts = (
         ("fetched", result.fetched),
-        ("kept of an interrupted pull", result.kept),
+        ("kept from an interrupted pull", result.kept),
         ("from local shards", result.seeded),
     )
     output.line("  " + ", ".join(f"{size(count)} {what}" for what, count in parts if count or what == "fetched"))
     if result.columns:
         output.line(f"  added columns: {', '.join(result.columns)}")
     if result.again:
-        output.line(f"  {counted(result.again, 'sample')} arrived damaged, asked for again")
+        output.line(f"  {counted(result.again, 'sample')} arrived damaged and were fetched again")
     output.line(
         f"  root digest {result.root}" + ("" if result.root == result.source_root else f", of {result.source_root}")
     )

@@ -65,7 +65,7 @@ const splitsAndLabels = (stats, choose) => {
 const shapes = stats => {
   if (!stats.shapes.length) return null;
   const most = stats.shapes[0].images;
-  return chart("Commonest sizes", "", ...few(stats.shapes.map(one => bar(`${one.width} × ${one.height}`, one.images, most))));
+  return chart("Most common sizes", "", ...few(stats.shapes.map(one => bar(`${one.width} × ${one.height}`, one.images, most))));
 };
 
 const histogram = (title, found, shown) => {

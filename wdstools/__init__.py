@@ -6,7 +6,7 @@
     wt.verify(dataset).raise_for_findings()
     dataset["train"][123]
 
-Importing this module imports nothing heavy: names are looked up when they are first used.
+Importing this module imports nothing heavy: each name is imported when it is first used.
 """
 
 from __future__ import annotations

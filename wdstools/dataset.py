@@ -35,26 +35,26 @@ if TYPE_CHECKING:
     from wdstools.reader.split import Split
     from wdstools.stores.base import Store
 
-#: The name of a split, which a dataset knows from a key.
+#: The name of a split, so that type checkers can tell it from a key.
 SplitName = NewType("SplitName", str)
-#: Names that splits have nearly everywhere: a type checker knows ``dataset["train"]`` to be a split.
+#: The usual names of splits: with these, a type checker knows that ``dataset["train"]`` is a split.
 UsualSplit = Literal["train", "val", "valid", "validation", "dev", "test"]
 
-#: Lies in a dataset while a staged change is being moved in.
+#: Exists in a dataset while a staged change is being moved in.
 STAGED_MARK = ".wdstools/staged/commit.json"
-#: Lies at a place while a dataset is mirrored to it, and says for which root.
+#: Exists at a place while a dataset is mirrored to it, and names the root digest.
 CLAIM_PATH = ".wdstools/mirroring.json"
-#: Lies in a bucket while a dataset is packed into it, and says for which plan.
+#: Exists in a bucket while a dataset is packed into it, and names the plan.
 PACK_CLAIM_PATH = ".wdstools/packing/claim.json"
 _MAX_INDEX_BYTES = 1 << 30
 _MAX_LOCATION_BYTES = 1 << 16
-#: In the metadata of tars that lie elsewhere: where.
+#: In the metadata of tars that are elsewhere: names their place.
 LOCATION_PATH = ".wdstools/location.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """What (``manifest``), and where: ``metadata`` holds indexes and lists, ``shards`` the tars.
+    """A manifest and where its data is: ``metadata`` holds the indexes and lists, ``shards`` the tars.
 
     ``root`` is the digest of the manifest's bytes as they were read. ``dataset[split]`` and ``dataset[key]`` read
     samples; see ``wdstools.reader``.
@@ -65,24 +65,24 @@ class Dataset:
     metadata: Store
     shards: Store
     manifest_key: str = MANIFEST_PATH
-    #: Other places with the same shards, asked in this order where ``shards`` does not have what was packed.
+    #: Other copies of the shards, tried in this order if ``shards`` does not hold what was packed.
     mirrors: tuple[Store, ...] = ()
     #: Shards that the reader has opened, by path: a cache, not part of the value.
     readers: dict[str, object] = field(default_factory=dict, repr=False, compare=False)
-    #: Whether the root digest came from elsewhere than the bytes: then SHA-256 proves what is read, and nothing less.
+    #: Whether the root digest came from elsewhere, not with the data: then everything read must be proved by SHA-256.
     anchored: bool = False
-    #: Whose signature led to the root digest, if one did: the key, as ``SHA256:`` and its fingerprint.
+    #: The signer of the root digest, if there is one: the key, as ``SHA256:`` and its fingerprint.
     signer: str = ""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled without the open shards: they are opened again where they are needed."""
+        """Pickle without the open shards: they are opened again when they are needed."""
         parts = (self.manifest, self.root, self.metadata, self.shards, self.manifest_key, self.mirrors)
         return Dataset, (*parts, {}, self.anchored, self.signer)
 
     def anchor(self, root: str | None) -> Dataset:
-        """The dataset, if it is the one with this root digest, as proved by it; itself for None.
+        """The same dataset, anchored to this root digest, which it must have; unchanged for None.
 
-        Raises IntegrityError (``root-differs``), and UsageError for what is no root digest.
+        Raises IntegrityError (``root-differs``), and UsageError if ``root`` is not a root digest.
         """
         if root is None:
             return self
@@ -92,30 +92,31 @@ class Dataset:
 
     @property
     def strict(self) -> bool:
-        """Whether each sample that is read is proved by the SHA-256 of its group, and by nothing less."""
+        """Whether each sample that is read must be proved by the SHA-256 of its group."""
         return self.anchored and self.manifest.authenticated_ranges
 
     @property
     def proved_by_samples(self) -> Proved:
-        """What reading samples one by one proves of them."""
+        """What reading individual samples proves about them."""
         if self.strict:
             return Proved.FORGER
         return Proved.ACCIDENT if all(entry.xxh3_128 for _, entry in self.manifest.shards) else Proved.NOTHING
 
     @property
     def name(self) -> str:
-        """The dataset's name, or where it is if it has none."""
+        """The dataset's name, or its address if it has no name."""
         return self.manifest.name or self.shards.url
 
     def at(self, url: str) -> Dataset:
-        """The same dataset with its shards somewhere else."""
+        """The same dataset with its shards at another address."""
         return replace(self, shards=open_store(url), readers={})
 
     def index(self, shard: ShardEntry, columns: Sequence[str] | None = None) -> pa.Table:
-        """A shard's index, checked against the manifest's ``rows`` and ``values``; ``columns`` must hold those that are checked.
+        """A shard's index, checked against the manifest's ``rows`` and ``values``; ``columns`` must include the checked ones.
 
-        Looked for beside the manifest, then beside the shards; what arrives damaged from remote storage is fetched again, and then
-        taken from a mirror. Raises NotFoundError (``index-missing``), StoreError or FormatError (``index-damaged``).
+        The index is looked for next to the manifest, then next to the shards. If it arrives damaged from remote storage, it is
+        fetched again, and then taken from a mirror. Raises NotFoundError (``index-missing``), StoreError or FormatError
+        (``index-damaged``).
         """
         damage: FormatError | None = None
         for data in self._index_readings(shard):
@@ -128,7 +129,7 @@ class Dataset:
         raise damage
 
     def refuse_replaced(self) -> None:
-        """If another version lies there by now, that is what went wrong: raises StoreError (``dataset-replaced``)."""
+        """Raise StoreError (``dataset-replaced``) if the manifest there is now another: that explains an earlier failure."""
         try:
             now = sha256_hex(get_whole(self.metadata, self.manifest_key, MAX_MANIFEST_BYTES))
         except (StoreError, FormatError):
@@ -157,7 +158,7 @@ class Dataset:
 
         names = [*(columns or SCHEMA.names)]
         if self.anchored and shard.values and not set(VALUE_COLUMNS).isdisjoint(names):
-            names += [name for name in VALUE_COLUMNS if name not in names]  # all of them, or none is proved
+            names += [name for name in VALUE_COLUMNS if name not in names]  # they are proved together or not at all
         table = read_index(data, where=shard.index_path, columns=names)
         if self.manifest.profile == "canonical":
             check_bounds(table, shard.samples, shard.bytes, where=shard.index_path)
@@ -176,7 +177,7 @@ class Dataset:
             )
         if columns is None and (column := misplaced(table, self.manifest.split_of(shard))):
             raise FormatError(
-                f"column {column} of an index is not what its place gives",
+                f"column {column} of an index does not match the shard's place",
                 code="index-damaged",
                 where=shard.index_path,
                 hint=self.verify_command,
@@ -188,7 +189,7 @@ class Dataset:
         return next(self._index_readings(shard))
 
     def _index_readings(self, shard: ShardEntry) -> Iterator[bytes]:
-        """A shard's index file from each place that has it, remote ones twice; at least one, or an error."""
+        """Read a shard's index file from each place that has it, twice from remote ones; raises an error if none has it."""
         places = (self.metadata,) if self.shards is self.metadata else (self.metadata, self.shards)
         failure: StoreError | None = None
         found = False
@@ -208,14 +209,14 @@ class Dataset:
                 where=f"{self.metadata.url}/{shard.index_path}",
                 hint=self.verify_command
                 if self.manifest_key == MANIFEST_PATH
-                else "a manifest alone does not name samples: give the folder of a copy that has its indexes",
+                else "a manifest alone does not list samples: give the folder of a copy that has the indexes",
             )
 
     def read_again(self, path: str, start: int, length: int) -> Iterator[bytes]:
-        """Further readings of a range of a shard that was not what was packed, for the caller to check one by one.
+        """Read a range of a shard again that was not as packed, for the caller to check each reading.
 
-        A remote one is fetched once more, past any cache (the network may have done it); then from each mirror. What
-        cannot be read there is passed over.
+        A remote range is fetched once more, bypassing any cache (the network may have damaged it), then from each mirror.
+        Places that cannot be read are skipped.
         """
         if isinstance(self.shards, Caching):
             self.shards.forget(path, start, length)
@@ -225,7 +226,7 @@ class Dataset:
                 yield store.get(path, start, length)
 
     def save(self, path: str) -> None:
-        """Write the manifest to a file, to commit or to publish."""
+        """Write the manifest to a file, for example to commit or publish it."""
         folder, name = os.path.split(path)
         LocalStore(folder or ".").put(name, self.metadata.get(self.manifest_key))
 
@@ -236,22 +237,22 @@ class Dataset:
     def __getitem__(self, which: str) -> Split | Sample:
         """A split (a sequence of samples) by name, or a sample by key.
 
-        Where a type checker cannot tell which, ``split`` gives the one and ``sample`` the other.
+        If a type checker cannot tell which it is, use ``split`` or ``sample``.
         """
         from wdstools.reader.split import get_split_or_sample
 
         if not isinstance(which, str):
-            raise TypeError(f"a dataset is asked for splits and keys, as {self.splits[0]!r}; its splits for numbers")
+            raise TypeError(f"index a dataset by a split or a key, such as {self.splits[0]!r}, and a split by a number")
         return get_split_or_sample(self, which)
 
     def split(self, name: str) -> Split:
-        """The samples of a split, in shard order; raises KeyError if there is none of this name."""
+        """The samples of a split, in shard order; raises KeyError if there is no split of this name."""
         from wdstools.reader.split import Split
 
         return Split(self, name)
 
     def sample(self, key: str) -> Sample:
-        """The sample with this key; raises KeyError if there is none."""
+        """The sample with this key; raises KeyError if there is no such sample."""
         from wdstools.reader.split import find_sample
 
         return find_sample(self, key)
@@ -265,13 +266,13 @@ class Dataset:
         return True
 
     def __repr__(self) -> str:
-        """Its name, where it is, and its splits with their samples."""
+        """Its name, its address, and its splits with their numbers of samples."""
         splits = {name: sum(shard.samples for shard in shards) for name, shards in self.manifest.splits.items()}
         return f"Dataset({self.name!r}, {self.shards.url!r}, {splits}, root {self.root})"
 
     @property
     def verify_command(self) -> str:
-        """What to type to see what of it is not as it was packed."""
+        """The command that shows what is not as it was packed."""
         return f"wdstools verify {quote(self.metadata.url)}"
 
     @property
@@ -281,7 +282,7 @@ class Dataset:
 
 
 def as_dataset(dataset: Dataset | StrPath) -> Dataset:
-    """A dataset, opened if it is given by its folder or URL; raises what ``open_dataset`` raises."""
+    """A dataset, opened if a folder or URL is given; raises what ``open_dataset`` raises."""
     if isinstance(dataset, Dataset):
         return dataset
     given: Any = dataset
@@ -291,13 +292,13 @@ def as_dataset(dataset: Dataset | StrPath) -> Dataset:
             where=type(given).__name__,
             expected="a dataset, or its folder or URL",
             got=repr(given)[:100],
-            hint="wt.loader and wt.torch.loader read a wt.mix, too",
+            hint="only wt.loader and wt.torch.loader also take a wt.mix",
         )
     return open_dataset(dataset)
 
 
 def _refuse_unfinished(metadata: Store) -> None:
-    """A change of the dataset, or a mirror to this place, that was cut short or is under way: no manifest is there yet."""
+    """Refuse a place where a change, a pack or a mirror is unfinished: it has no manifest yet."""
     if _lies_at(metadata, STAGED_MARK):
         raise StoreError(
             "a change of this dataset was interrupted",
@@ -334,15 +335,15 @@ def open_dataset(where: StrPath, **choices: Unpack[OpenChoices]) -> Dataset:
 
     Args:
         where: A folder or URL that holds ``.wdstools/manifest.json``, or a manifest file with ``at``.
-        **choices: Where the shards are, and how remote ones are read; see ``OpenChoices``.
+        **choices: Where the shards are, and how to read remote ones; see ``OpenChoices``.
 
     Returns:
         The dataset.
 
     Raises:
         NotFoundError: There is no dataset (``dataset-missing``).
-        IntegrityError: It is another than the one with the given ``root`` (``root-differs``).
-        FormatError: The manifest is damaged, or of a newer version.
+        IntegrityError: It does not have the given ``root`` (``root-differs``).
+        FormatError: The manifest is damaged, or has a newer format version.
         StoreError: Storage could not be read, or a change of the dataset was interrupted (``change-unfinished``).
     """
     chosen = settle(OpenChoices, choices)
@@ -350,7 +351,7 @@ def open_dataset(where: StrPath, **choices: Unpack[OpenChoices]) -> Dataset:
     if os.path.isfile(where):
         folder, key = os.path.split(where)
         metadata: Store = LocalStore(folder or ".")
-        # .wdstools/manifest.json given as a file means the dataset it belongs to
+        # .wdstools/manifest.json given as a file means its dataset
         if key == "manifest.json" and os.path.basename(os.path.abspath(folder or ".")) == ".wdstools":
             metadata, key = LocalStore(os.path.dirname(folder.rstrip("/")) or "."), MANIFEST_PATH
     else:
@@ -363,9 +364,9 @@ def open_dataset(where: StrPath, **choices: Unpack[OpenChoices]) -> Dataset:
         _refuse_unfinished(metadata)
         far, shown = "://" in where, display(where)
         there = far or os.path.exists(where)
-        hint = f"wdstools scan {quote(shown)}    tells what is there; a lone shard can be given to wdstools verify"
+        hint = f"wdstools scan {quote(shown)}    shows what is there; wdstools verify also takes a single shard"
         if far:
-            hint = f"give the folder that holds .wdstools/; for tars that something else made: wdstools adopt {quote(shown)} -o NEW"
+            hint = f"give the folder that holds .wdstools/; for tars made by another tool: wdstools adopt {quote(shown)} -o NEW"
         raise NotFoundError(
             "no dataset here" if there else "no such file or folder",
             code="dataset-missing",
@@ -390,14 +391,14 @@ def open_dataset(where: StrPath, **choices: Unpack[OpenChoices]) -> Dataset:
 
 
 def _is_one_place(one: Store, other: Store) -> bool:
-    """Whether two stores are the same place, however it was written."""
+    """Whether two stores are the same place, even if spelled differently."""
     if isinstance(one, LocalStore) and isinstance(other, LocalStore):
         return os.path.realpath(one.path) == os.path.realpath(other.path)
     return one.url.rstrip("/") == other.url.rstrip("/")
 
 
 def _required_root(manifest: bytes, root: str | None, metadata: Store) -> str:
-    """The root digest of a manifest's bytes; raises IntegrityError (``root-differs``) if it has to be another."""
+    """The root digest of a manifest's bytes; raises IntegrityError (``root-differs``) if it is not ``root``."""
     found = sha256_hex(manifest)
     if root is not None and (wanted := parse_root(root)) != found:
         raise root_differs(metadata.url, wanted, found)
@@ -405,7 +406,7 @@ def _required_root(manifest: bytes, root: str | None, metadata: Store) -> str:
 
 
 def root_differs(where: str, wanted: str, found: str) -> IntegrityError:
-    """The error for a dataset that is not the one with the root digest that was given."""
+    """The error for a dataset that does not have the given root digest."""
     return IntegrityError(
         "this is another dataset, or its manifest is damaged",
         code="root-differs",
@@ -416,10 +417,10 @@ def root_differs(where: str, wanted: str, found: str) -> IntegrityError:
 
 
 def adopted_from(metadata: Store, where: str) -> str | None:
-    """Where the tars of a foreign dataset are, if not beside its manifest. No digest covers it: they are checked anyway.
+    """Where the tars of a foreign dataset are, if not next to its manifest. No digest covers this; the tars are checked anyway.
 
-    Whoever made the dataset has written it, and that may be a stranger: a folder or a server that this user has not named is not
-    looked at. Raises UsageError (``location-unconfirmed``).
+    The maker of the dataset wrote it, and may be a stranger: a folder or server that this user has not confirmed is not
+    accessed. Raises UsageError (``location-unconfirmed``).
     """
     try:
         found = json.loads(get_whole(metadata, LOCATION_PATH, _MAX_LOCATION_BYTES))
@@ -432,11 +433,11 @@ def adopted_from(metadata: Store, where: str) -> str | None:
         return at
     shown = display(at)
     raise UsageError(
-        "this dataset names another place for its tars, and nothing is looked for there before you confirm it",
+        "this dataset names another place for its tars, which is not read until you confirm it",
         code="location-unconfirmed",
         where=display(where),
         got=shown,
-        hint=f"{option('at', shown)}    reads them there, if you know that place; or look at them yourself: wdstools adopt {quote(shown)} -o NEW",
+        hint=f"{option('at', shown)}    reads them there, if you trust that place; or inspect them yourself: wdstools adopt {quote(shown)} -o NEW",
     )
 
 

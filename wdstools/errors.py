@@ -4,7 +4,7 @@
     |-- UsageError        (ValueError)         a bad argument or an impossible combination        exit 2
     |-- StoreError        (OSError)            could not reach, read or write storage             exit 4
     |   |-- NotFoundError (FileNotFoundError)  nothing is there
-    |   |-- TransientError                     not at the moment; trying again may help
+    |   |-- TransientError                     unavailable at the moment; a retry may help
     |   `-- SourceChangedError                 an input changed while it was read
     |-- FormatError       (ValueError)         bytes do not follow FORMAT.md                      exit 5
     |   `-- UnsupportedVersionError            written by a newer wdstools
@@ -14,13 +14,12 @@
     `-- WorkerError                            a bug inside a worker, with its traceback          exit 70
         `-- WorkerLostError                    a worker was killed, or its host went away         exit 4
 
-An error has four parts: what (``code`` and message), where, expected and got, and what to do now (``hint``).
-No part shows
-what is secret in a URL, whatever it was made of. ``code`` is stable and append-only: scripts may match on it, never on the message. All of them pickle, so a
-worker process can raise them.
+An error has four parts: what (``code`` and message), where, expected and got, and what to do now (``hint``). No part shows
+the secrets of a URL, wherever its text came from. ``code`` is stable and append-only: scripts may match on it, never on the
+message. All errors pickle, so a worker process can raise them.
 
-An error of ours says all that is known: it is raised ``from None``, and a traceback ends with it and not with those of other
-libraries. Only where somebody else's function failed (a transform, a module that is not installed) its own error is the cause.
+An error of wdstools says all that is known. It is raised ``from None``, so that a traceback ends with it, not with the errors
+of other libraries. Only if somebody else's function failed (a transform, a module that is not installed) is its error the cause.
 
 A text names an option with ``option("resize", 300)``. It reads ``resize=300`` in Python, and the command line, which
 knows its own flags, shows ``--resize 300``.
@@ -38,14 +37,14 @@ if TYPE_CHECKING:
 
     from wdstools.results import Report
 
-#: Around an option in a text: characters that no text has, because Unicode reserves them for such use.
+#: Marks around an option in a text: characters that no text contains, as Unicode reserves them for such use.
 _OPEN, _EQUALS, _CLOSE = "\ufdd0", "\ufdd1", "\ufdd2"
 _QUOTES = ("'", '"')
 _OPTION_RE = re.compile(f"{_OPEN}(\\w+)(?:{_EQUALS}([^{_CLOSE}]*))?{_CLOSE}")
 
 
 def option(name: str, value: object = None) -> str:
-    """An option, and its value if there is one, as a part of an error's text: the error shows it as its reader types it."""
+    """An option, and its value if given, as part of an error's text; the error shows it as its reader would type it."""
     return f"{_OPEN}{name}{_CLOSE}" if value is None else f"{_OPEN}{name}{_EQUALS}{value!r}{_CLOSE}"
 
 
@@ -62,7 +61,7 @@ def _as_flag(found: re.Match[str], flags: Mapping[str, str]) -> str:
 
 
 class WdsError(Exception):
-    """The root of the tree; catch this to catch everything that wdstools raises on purpose."""
+    """The base class; catch this to catch everything that wdstools raises on purpose."""
 
     code = "error"
 
@@ -88,10 +87,10 @@ class WdsError(Exception):
         self.got = _OPTION_RE.sub(_in_python, got)
         self.hint = _OPTION_RE.sub(_in_python, hint)
         if self.hint:
-            self.add_note(f"  hint: {self.hint}")  # tracebacks show it; the command line prints it itself
+            self.add_note(f"  hint: {self.hint}")  # for tracebacks; the command line prints the hint itself
 
     def name_flags(self, flags: Mapping[str, str]) -> None:
-        """Name options as the command line does: ``flags`` maps their names to flags, ``--name`` for those not in it."""
+        """Name options as the command line does: ``flags`` maps names to flags; others become ``--name``."""
         for name, text in self._with_options.items():
             setattr(self, name, _OPTION_RE.sub(lambda found: _as_flag(found, flags), text))
 
@@ -137,7 +136,7 @@ class NotFoundError(StoreError, FileNotFoundError):
 
 
 class TransientError(StoreError):
-    """Storage did not answer as it should, and may when asked again; ``retry_after`` is the server's wish, in seconds."""
+    """Storage failed in a way that may pass; ``retry_after`` is the delay that the server asked for, in seconds."""
 
     code = "unavailable"
 
@@ -159,7 +158,7 @@ class FormatError(WdsError, ValueError):
 
 
 class UnsupportedVersionError(FormatError):
-    """A format version newer than this wdstools knows."""
+    """A format version that is newer than this wdstools supports."""
 
     code = "format-version"
 
@@ -171,7 +170,7 @@ class BusyError(WdsError):
 
 
 class SkippedError(WdsError):
-    """An input sample was refused and the caller asked to stop at the first (``on_error="fail"``)."""
+    """An input sample was refused, and the caller asked to stop at the first one (``on_error="fail"``)."""
 
     code = "sample-skipped"
 
@@ -197,6 +196,6 @@ class WorkerError(WdsError):
 
 
 class WorkerLostError(WorkerError):
-    """A worker ended without an answer, each time that its item was tried: it was killed, or its host went away."""
+    """A worker ended without a result each time that its item was tried: it was killed, or its host went away."""
 
     code = "worker-lost"

@@ -1,4 +1,4 @@
-"""Functions that people give: what one of them raises is told as theirs, with its place, and not as a bug of ours."""
+"""Functions that users pass in: their exceptions are reported as theirs, with the place, not as a bug in wdstools."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 class Calling:
-    """While a function of the user's runs: what it raises becomes a UsageError (``function-failed``) that names it.
+    """Around a call of a user's function: what it raises becomes a UsageError (``function-failed``) that names it.
 
-    ``what`` is the function, as the user knows it; ``at`` is what it was called with. Errors of wdstools pass.
+    ``what`` is the function, as the user knows it; ``at`` is what it was called with. Errors of wdstools pass through.
     """
 
     def __init__(self, what: str, at: str = "", *, hint: str = "") -> None:

@@ -21,21 +21,21 @@ _LOCK = "compiling.lock"
 
 
 def jit(function: Any) -> Any:
-    """Compile a function at its first call, and keep the result on the disk; where no folder can be written, in memory.
+    """Compile a function at its first call, and cache the result on disk; in memory if no folder is writable.
 
-    The compiled function releases the GIL and does not check bounds. It is kept in the user's cache folder, or where
-    ``NUMBA_CACHE_DIR`` says; where that cannot be written, in a temporary folder that is this user's alone.
+    The compiled function releases the GIL and does not check bounds. It is cached in the user's cache folder, or where
+    ``NUMBA_CACHE_DIR`` says; if that is not writable, in a temporary folder that belongs to this user alone.
     """
     return _compiled(function)
 
 
 def step(function: Any) -> Any:
-    """The same for a function that only compiled ones call: what Python would need to call it is not made, which takes longer than it."""
+    """The same for a function that only compiled ones call: the Python wrapper, which takes longer to compile, is left out."""
     return _compiled(function, no_cpython_wrapper=True)
 
 
 def inlined(function: Any) -> Any:
-    """The same, made a part of its caller: compiled soonest, where it is small or called in one place."""
+    """The same, inlined into its caller: compiles fastest for functions that are small or called in one place."""
     return _compiled(function, inline="always")
 
 
@@ -44,18 +44,18 @@ def _compiled(function: Any, **options: Any) -> Any:
     with _kept():
         try:
             return numba.njit(function, cache=True, **options)
-        except RuntimeError:  # numba has no folder to keep it in
+        except RuntimeError:  # numba found no folder to cache it in
             return numba.njit(function, **options)
 
 
 def uncompiled(kernels: Iterable[Any]) -> bool:
-    """Whether any of these has not been compiled yet, by this process or one before it."""
+    """Whether any of these has not been compiled yet, by this process or an earlier one."""
     return any(not kernel.signatures and not _is_kept(kernel) for kernel in kernels)
 
 
 @contextmanager
 def alone() -> Iterator[bool]:
-    """Whether no other process compiles meanwhile for the same folder, as far as they can tell: two would do the same work."""
+    """Yield whether no other process is compiling into the same folder, as far as can be told: it would be the same work."""
     config: Any = numba.config
     folder = config.CACHE_DIR or _folder()
     try:
@@ -68,14 +68,14 @@ def alone() -> Iterator[bool]:
     try:
         yield _is_locked(lock)
     finally:
-        # closing alone would leave it to a process that was forked meanwhile
+        # closing is not enough: a process forked meanwhile would still hold the lock
         with suppress(OSError):
             fcntl.flock(lock, fcntl.LOCK_UN)
         os.close(lock)
 
 
 def _is_locked(lock: int) -> bool:
-    """Lock a file, unless another process has."""
+    """Lock a file, unless another process has locked it."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -96,8 +96,8 @@ def _is_kept(kernel: Any) -> bool:
 
 @contextmanager
 def _kept() -> Iterator[None]:
-    """Numba's choice of a folder, for ours alone: what others compile stays where they have it."""
-    config: Any = numba.config  # typed without what it reads from the environment
+    """Set numba's cache folder for our functions only: those of other libraries stay in theirs."""
+    config: Any = numba.config  # its stubs lack what it reads from the environment
     given = config.CACHE_DIR
     config.CACHE_DIR = given or _folder()
     try:
@@ -107,7 +107,7 @@ def _kept() -> Iterator[None]:
 
 
 def _folder() -> str:
-    """A folder that can be written and that nobody else can put code into; "" where there is none."""
+    """A writable folder that nobody else can put code into; "" if there is none."""
     for folder in (os.path.join(cache_folder(), "kernels"), _temporary()):
         try:
             os.makedirs(folder, mode=stat.S_IRWXU, exist_ok=True)  # noqa: TID251  # a handful of folders deep

@@ -1,7 +1,7 @@
-"""What the library tells ``logging``, under the logger ``wdstools``: requests, shards and decisions. Silent unless somebody listens.
+"""What the library logs, under the logger ``wdstools``: requests, shards and decisions. Silent unless there is a listener.
 
-``logging`` is not imported for it: who has not imported it has no handler, and every command begins sooner without it. No
-message shows what is secret in an address.
+``logging`` is not imported for this: a program that has not imported it has no handler, and every command starts faster
+without it. No message shows the secrets of an address.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from wdstools.address import without_secrets
 if TYPE_CHECKING:
     import logging
 
-#: Of the standard library: requests are for who looks for something, shards and decisions for who keeps a record.
+#: The levels of the standard library: DEBUG for requests, INFO for shards and decisions.
 DEBUG, INFO = 10, 20
 
 
 def listener(area: str, level: int = INFO) -> logging.Logger | None:
-    """The logger of an area (``wdstools.AREA``), if somebody listens to this level; None, which costs next to nothing, if not."""
+    """The logger of an area (``wdstools.AREA``) if it is enabled for this level, else None, at almost no cost."""
     if "logging" not in sys.modules:
         return None
     import logging
@@ -33,7 +33,7 @@ def listener(area: str, level: int = INFO) -> logging.Logger | None:
 
 
 def tell(area: str, what: str, level: int = INFO, **facts: object) -> None:
-    """Tell who listens: ``what`` happened, and what is known of it. Facts that are None are left out."""
+    """Log ``what`` happened, with its facts. Facts that are None are left out."""
     logger = listener(area, level)
     if logger is not None:
         known = (f"{name}={value}" for name, value in facts.items() if value is not None)
@@ -41,7 +41,7 @@ def tell(area: str, what: str, level: int = INFO, **facts: object) -> None:
 
 
 class Clock:
-    """How long something takes, in seconds with a few digits."""
+    """A stopwatch that prints as seconds, to the millisecond."""
 
     def __init__(self) -> None:
         self._began = time.perf_counter()

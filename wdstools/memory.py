@@ -1,4 +1,4 @@
-"""Memory of the operating system, which begins at a page."""
+"""Memory from the operating system, aligned to pages, and files without a name."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _MOST_IN_MEMORY = 1 << 30
 
 
 def page_aligned(size: int) -> mmap.mmap:
-    """Fresh zeroed memory of at least ``size`` bytes; given back when nobody refers to it.
+    """Fresh zeroed memory of at least ``size`` bytes, freed when nothing refers to it.
 
-    Files are read into such memory: where a copy begins a few bytes further into its page than it did into the file's, the
-    copy instruction of AMD's Zen processors takes three times as long, and Python's large objects begin 16 bytes into a page.
-    In huge pages where the system has them: first touch is then hundreds of times rarer.
+    Files are read into such memory: if the target of a copy lies a few bytes further into its page than the source, the copy
+    instruction of AMD's Zen processors takes three times as long, and Python's large objects begin 16 bytes into a page. It
+    uses huge pages if the system has them, which makes page faults hundreds of times rarer.
     """
     size += -size % _PAGE_BYTES
     if size > sys.maxsize:
@@ -40,7 +40,7 @@ def page_aligned(size: int) -> mmap.mmap:
 
 
 def many_rows(count: int, width: int) -> NDArray[np.uint8]:
-    """Room for rows of bytes: in memory, or beyond 1 GiB in a file without a name, which goes with the last who refers to it."""
+    """Space for rows of bytes: in memory, or beyond 1 GiB in a nameless file, which is freed when nothing refers to it."""
     import numpy as np
 
     if count * width <= _MOST_IN_MEMORY:
@@ -51,17 +51,17 @@ def many_rows(count: int, width: int) -> NDArray[np.uint8]:
 
 
 def free_bytes() -> int:
-    """About how much memory can be taken before something else has to go: the machine's, or what a container leaves."""
+    """About how much memory is free: of the machine, or of the container if that has less."""
     found = [1 << 62]
     with contextlib.suppress(OSError, ValueError, IndexError), open("/proc/meminfo", encoding="ascii") as file:
         found += [int(line.split()[1]) << 10 for line in file if line.startswith("MemAvailable:")]
     with (
-        contextlib.suppress(OSError, ValueError),  # ValueError: "max", which is no bound
+        contextlib.suppress(OSError, ValueError),  # ValueError: "max", no limit
         open(f"{_CGROUP}/memory.max", encoding="ascii") as most,
         open(f"{_CGROUP}/memory.current", encoding="ascii") as now,
         open(f"{_CGROUP}/memory.stat", encoding="ascii") as stat,
     ):
-        # what was read of files and not used since goes when memory is wanted
+        # cached file pages not used recently are freed when memory is needed
         cached = next((int(line.split()[1]) for line in stat if line.startswith("inactive_file ")), 0)
         found.append(max(0, int(most.read()) - int(now.read()) + cached))
     return min(found)
@@ -71,9 +71,9 @@ _CGROUP = "/sys/fs/cgroup"
 
 
 def take_room(fd: int, size: int) -> None:
-    """Make a file so long, with room for all of it; raises OSError where the disk has none.
+    """Extend a file to this size and allocate all of it; raises OSError if the disk is full.
 
-    A file with holes is given its room when a page is first written: where there is none then, SIGBUS ends the process.
+    A sparse file is allocated only when its pages are written: if the disk is full then, SIGBUS ends the process.
     """
     os.ftruncate(fd, size)
     if not size:
@@ -91,16 +91,16 @@ def take_room(fd: int, size: int) -> None:
         at += os.pwrite(fd, zeros[: size - at], at)
 
 
-#: A file system that cannot.
+#: The errors of a file system without fallocate.
 _NO_FALLOCATE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 _ZEROS = 1 << 24
 
 
 @contextlib.contextmanager
 def nameless_file(size: int) -> Iterator[int]:
-    """A file of ``size`` zeros that has no name, in memory where the system can: its descriptor, open within the block.
+    """A nameless file of ``size`` zeros, in memory if the system supports it: its descriptor, open within the block.
 
-    Another process to which the descriptor was given can map it; it is gone when nobody does.
+    Another process that receives the descriptor can map the file; it is freed when nobody maps it.
     """
     if hasattr(os, "memfd_create"):
         fd = os.memfd_create("wdstools")
@@ -116,9 +116,10 @@ def nameless_file(size: int) -> Iterator[int]:
 
 
 def unnamed_file(size: int) -> IO[bytes]:
-    """A file with room for ``size`` bytes that has no name, until it is closed and nobody maps it.
+    """A nameless file with ``size`` bytes allocated, which exists until it is closed and nobody maps it.
 
-    In memory, if it is small beside what is free, or else in the folder of temporary files. Raises OSError where there is no room.
+    It is in memory if it is small compared with the free memory, otherwise in the folder for temporary files. Raises OSError
+    if there is no space.
     """
     if hasattr(os, "memfd_create") and size <= min(_MOST_IN_MEMORY, free_bytes() // 2):
         file: IO[bytes] = os.fdopen(os.memfd_create("wdstools"), "wb+")
@@ -133,5 +134,5 @@ def unnamed_file(size: int) -> IO[bytes]:
 
 
 def mapped(fd: int) -> mmap.mmap:
-    """All of a file of our own as memory; what is written there, others who map it see."""
+    """Map a whole file into memory, shared: other processes that map it see what is written."""
     return mmap.mmap(fd, 0)

@@ -1,4 +1,4 @@
-"""Change is a plan: what would be done, to print and to read, and then ``apply``."""
+"""Every change is first a plan, which can be printed and inspected, and then carried out with ``apply``."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from wdstools.results import Finding
 
 Result = TypeVar("Result")
-#: A plan for a narrower result is a plan for a wider one.
+#: A plan for a narrower result type is also a plan for a wider one.
 Result_co = TypeVar("Result_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One change of a plan: ``action`` (a stable word: write, delete, copy, ...) on ``path``.
+    """One step of a plan: ``action`` (a stable word: write, delete, copy, ...) on ``path``.
 
-    ``bytes`` is how many move; ``source`` says where they come from, ``detail`` why the step is needed.
+    ``bytes`` is how many bytes move; ``source`` says where they come from, ``detail`` why the step is needed.
     """
 
     action: str
@@ -40,12 +40,12 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan(Generic[Result_co]):
-    """A change that has not been made: what would be done to ``target``, in order. Nothing happens until ``apply``.
+    """A change that has not been made yet: the steps on ``target``, in order. Nothing happens until ``apply``.
 
-    ``apply`` gives the result that the plan is for: a ``Plan[RepairResult]`` gives a ``RepairResult``.
+    ``apply`` returns the result that the plan is for: a ``Plan[RepairResult]`` gives a ``RepairResult``.
 
-    ``unsolved`` are the findings that the plan cannot mend. Each operation has a plan of its own kind, which adds
-    what is needed to carry it out and overrides ``carry_out``.
+    ``unsolved`` are the findings that the plan cannot repair. Each operation has its own subclass, which adds what is
+    needed to carry the plan out and overrides ``carry_out``.
     """
 
     verb: str
@@ -55,36 +55,36 @@ class Plan(Generic[Result_co]):
 
     @property
     def bytes(self) -> int:
-        """Bytes that move in all."""
+        """The total number of bytes that move."""
         return sum(step.bytes for step in self.steps)
 
     def __str__(self) -> str:
         moved = f", {self.bytes:,} bytes to move" if self.bytes else ""
         lines = [f"{self.verb} {self.target}: {counted(len(self.steps), 'step')}{moved}"]
         lines += [f"  {step}" for step in self.steps]
-        lines += [f"  cannot be mended: {finding}" for finding in self.unsolved]
+        lines += [f"  cannot be repaired: {finding}" for finding in self.unsolved]
         return "\n".join(lines)
 
     def carry_out(self, executor: Executor, progress: Progress) -> Result_co:
-        """Make the change; gives the operation's result. Atomic for each step, and safe to interrupt and run again."""
+        """Make the change, and return the operation's result. Each step is atomic; an interrupted run can be repeated."""
         raise NotImplementedError
 
 
 def apply(plan: Plan[Result], *, executor: Executor | None = None, progress: Progress | None = None) -> Result:
     """Carry out a plan.
 
-    Each step is atomic. A plan that was interrupted is finished by making it again and applying the new one.
+    Each step is atomic. To finish an interrupted plan, make a new plan and apply that.
 
     Args:
-        plan: What a ``plan_...`` function gave.
-        executor: Who does the work; without one it is done here, one item after the other.
-        progress: Receives how far it is.
+        plan: The plan, from a ``plan_...`` function.
+        executor: Does the work; without one, it is done in this process, one item at a time.
+        progress: Receives the progress.
 
     Returns:
         The result of the plan's operation.
 
     Raises:
-        WdsError: What the operation raises; each plan says which.
+        WdsError: Whatever the operation raises; see its ``plan_...`` function.
     """
     if listener("plan") is not None:
         for step in plan.steps:

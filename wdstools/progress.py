@@ -1,4 +1,4 @@
-"""How long-running work tells how far it is. The library reports; only the CLI draws."""
+"""How long-running work reports its progress. The library reports; only the CLI draws."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 
 class Progress(Protocol):
-    """Receives progress from ops; every method may be called often and must be cheap."""
+    """Receives the progress of operations. Every method may be called often, so it must be cheap."""
 
     def start(self, task: str, total: int, unit: str) -> None:
-        """A task begins; ``total`` is 0 when it is not known."""
+        """A task begins; ``total`` is 0 if it is not known."""
 
     def advance(self, count: int) -> None:
         """``count`` more units are done."""
@@ -23,7 +23,7 @@ class Progress(Protocol):
 
 
 class Silent:
-    """The default: says nothing."""
+    """The default: reports nothing."""
 
     def start(self, task: str, total: int, unit: str) -> None:
         """Do nothing."""
@@ -37,7 +37,7 @@ class Silent:
 
 @contextmanager
 def under_way(progress: Progress, task: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-    """A task from its start to its end, however it ends; gives what is called with the number of units just done."""
+    """Report a task from its start to its end, however it ends; yields a function to call with the number of units just done."""
     progress.start(task, total, unit)
     try:
         yield progress.advance

@@ -1,4 +1,4 @@
-"""Text that is written as Python writes it, of people and of files: read in silence, and never run."""
+"""Python expressions and literals from users and files: parsed without warnings, and never run."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from wdstools.quiet import quiet
 
-#: Python warns of an unknown escape, and of a number that a word follows at once.
+#: Python warns about an unknown escape, and about a number directly followed by a word.
 _MAY_WARN = re.compile(r"\\|[0-9]\.?[^\W\d]")
 
 
 def expression(text: str) -> ast.Expression:
-    """The tree of an expression; raises what ``ast.parse`` raises. What Python only warns of is for who wrote a program."""
+    """The tree of an expression; raises what ``ast.parse`` raises. Python's warnings, meant for programmers, are muted."""
     if not _MAY_WARN.search(text):
         return ast.parse(text, mode="eval")
     with quiet:

@@ -1,7 +1,7 @@
-"""Warnings of Python and Pillow that are no news here, passed over in any number of threads at once.
+"""Mutes warnings of Python and Pillow that are irrelevant here, in any number of threads at once.
 
-The filters of warnings are those of the whole process. ``warnings.catch_warnings`` saves them and puts them back, and where two
-threads do so at once, what one of them has muted may stay muted for good. Here the first thread mutes, and the last one ends it.
+Warning filters belong to the whole process. ``warnings.catch_warnings`` saves and restores them, and if two threads do so at
+once, what one of them muted may stay muted for ever. Here the first thread mutes, and the last one unmutes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import threading
 import warnings
 
-#: Where those come from: a text that is parsed has no module. What other threads warn of meanwhile is shown.
+#: The modules whose warnings are muted; parsed text has no module. Warnings of other modules in other threads still show.
 _OURS = r"(PIL|pillow_heif|wdstools)(\.|\Z)|<unknown>"
 
 
@@ -35,12 +35,12 @@ class _Quiet:
                 self._filters.close()
 
     def forget_threads(self) -> None:
-        """In a process that was forked: the threads that were within are not here."""
+        """Reset in a forked process: the threads that were inside do not exist here."""
         self._lock = threading.Lock()
         self._within = 0
         self._filters.close()
 
 
-#: Enter it to read what others wrote without Python's and Pillow's warnings: limits and checks here are our own.
+#: Enter this to read data of others without the warnings of Python and Pillow: wdstools has its own limits and checks.
 quiet = _Quiet()
 os.register_at_fork(after_in_child=quiet.forget_threads)

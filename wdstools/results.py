@@ -1,4 +1,4 @@
-"""Frozen values that operations return. They hold plain data, print as text and turn into JSON with ``to_dict``."""
+"""Immutable values that operations return. They hold plain data, print as text and become JSON with ``to_dict``."""
 
 from __future__ import annotations
 
@@ -38,73 +38,73 @@ FINDING_KINDS = (
     "columns",
 )
 
-#: Every cause of a finding that is not the code of an error, with what it says of the finding's path; append-only.
+#: Every cause of a finding that is not an error code, with its meaning; append-only.
 FINDING_CAUSES = {
-    "another-dataset": "another dataset lies where the shards were looked for",
-    "archive-end-damaged": "the end of the archive is not zero",
-    "archive-end-missing": "the archive ends before its end",
+    "another-dataset": "another dataset is at the place of the shards",
+    "archive-end-damaged": "the end-of-archive blocks are not zero",
+    "archive-end-missing": "the end-of-archive blocks are missing",
     "bytes-differ": "the bytes are not those that were packed",
-    "bytes-follow": "bytes follow the end of the archive",
+    "bytes-follow": "there are bytes after the end of the archive",
     "card-missing": "there is no dataset card",
     "card-not-text": "the card is not UTF-8",
-    "card-part-differs": "a part of the card is not what the manifest gives",
-    "change-unfinished": "a change was cut short before this file was moved to its place",
-    "columns-of-another": "added columns were made for another version of the dataset",
-    "column-differs": "a column of the index is not what the shard gives",
-    "emitted-differs": "an emitted file is not what was written",
+    "card-part-differs": "a part of the card does not match the manifest",
+    "change-unfinished": "a change was interrupted before this file was moved to its place",
+    "columns-of-another": "the added columns belong to another version of the dataset",
+    "column-differs": "a column of the index does not match the shard",
+    "emitted-differs": "an emitted file is not as it was written",
     "emitted-missing": "an emitted file is missing",
-    "emitted-of-another": "what was emitted is of another version",
-    "field-wrong": "a field of the manifest does not fit a shard that is whole",
-    "file-missing": "a small file is missing",
+    "emitted-of-another": "the emitted files belong to another version",
+    "field-wrong": "a field of the manifest does not match a shard that is whole",
+    "file-missing": "a file other than a shard is missing",
     "image-damaged": "an image cannot be decoded",
-    "forged": "the bytes have the fast digest of what was packed, and not its SHA-256",
-    "group-differs": "headers or padding of a sample are not what they were",
+    "forged": "the bytes have the fast digest of what was packed, but not its SHA-256",
+    "group-differs": "the headers or the padding of a sample are not as they were packed",
     "header-bit": "one bit of a header is wrong",
-    "header-differs": "a header is not what was packed",
+    "header-differs": "a header is not as it was packed",
     "header-form": "a header is not in canonical form",
-    "header-missing": "there is no header where one must be",
+    "header-missing": "there is no header where one is expected",
     "image-missing": "a sample has no image",
     "index-missing": "an index is missing",
-    "keys-differ": "the keys of added columns are not those of the index",
-    "line-differs": "a line of the checksum list is not the manifest's digest",
-    "line-digest-damaged": "the digest on a line of the checksum list is damaged",
-    "line-missing": "the checksum list has no line for a file",
-    "line-unknown": "the checksum list has a line for a file that is not of the dataset",
-    "list-form": "the checksum list is not as it was written",
+    "keys-differ": "the keys of added columns do not match the index",
+    "line-differs": "a digest in the checksum list does not match the manifest",
+    "line-digest-damaged": "a digest in the checksum list is damaged",
+    "line-missing": "the checksum list lacks the line of a file",
+    "line-unknown": "the checksum list has a line for a file that is not part of the dataset",
+    "list-form": "the checksum list does not have the form in which it is written",
     "list-missing": "the checksum list is missing",
     "manifest-missing": "the manifest is missing",
-    "member-not-text": "a member is not what its extension says: a caption that is not UTF-8, a label that is no number",
-    "no-copy": "what is damaged is whole in no copy",
-    "not-a-tar": "a file that is to be a shard is something else",
-    "of-another": "a whole shard of something else",
+    "member-not-text": "a member is not what its extension says: a caption is not UTF-8, or a label is not a number",
+    "no-copy": "no copy has a whole version of what is damaged",
+    "not-a-tar": "a file in the place of a shard is not a tar",
+    "of-another": "a shard is whole, but belongs to something else",
     "one-bit": "one bit is wrong",
-    "outside-differs": "bytes outside all samples are not what they were",
+    "outside-differs": "bytes outside the samples are not as they were packed",
     "padding-not-zero": "padding is not zero",
     "payload-cut": "the file ends inside a sample",
-    "payload-differs": "a payload is not what was packed",
-    "replaced": "a later version lies here",
-    "rows-differ": "the rows of an index are not those of the manifest",
-    "sample-moved": "all that follows has moved",
-    "samples-lost": "the shard ends, and samples with it",
-    "shard-changed": "a shard is not what was adopted",
-    "shard-longer": "a shard is longer than it was packed",
+    "payload-differs": "a payload is not as it was packed",
+    "replaced": "a later version is here",
+    "rows-differ": "the rows of an index do not match the manifest",
+    "sample-moved": "everything from here on has moved",
+    "samples-lost": "the shard ends too early, and samples are lost",
+    "shard-changed": "a shard is not as it was adopted",
+    "shard-longer": "a shard is longer than when it was packed",
     "shard-missing": "a shard is missing",
-    "shards-missing": "none of the shards is where they were looked for",
-    "shard-shorter": "a shard is shorter than it was packed",
+    "shards-missing": "none of the shards is where they should be",
+    "shard-shorter": "a shard is shorter than when it was packed",
     "store-differs": "the store holds other bytes",
-    "store-proves-nothing": "the store does not prove what it holds",
-    "stranger": "a file that is not of this dataset lies among its shards",
-    "values-differ": "the labels, captions or sizes in an index are not those of the manifest",
+    "store-proves-nothing": "the store reports no digest that proves what it holds",
+    "stranger": "a file among the shards is not part of this dataset",
+    "values-differ": "the labels, captions or sizes in an index do not match the manifest",
     "swapped": "a shard has the content of another one",
 }
 
 
 class Proved(StrEnum):
-    """Against what an answer has proved the bytes and values that it is about: of each answer, never of a dataset.
+    """Against what an answer proves the bytes and values that it is about. It belongs to an answer, never to a dataset.
 
-    ``FORGER``: SHA-256 leads from a root digest that came from elsewhere to each of them. ``ACCIDENT``: every one agrees with
-    a digest, but nobody gave a root digest, or a fast digest (XXH3) is all that there is: a forger can make other bytes
-    with the same one. ``NOTHING``: they were not compared, or did not agree.
+    ``FORGER``: a chain of SHA-256 digests leads from a root digest that came from elsewhere to each of them. ``ACCIDENT``:
+    each matches a digest, but no root digest was given, or only a fast digest (XXH3) exists, for which a forger can make
+    other bytes. ``NOTHING``: they were not compared, or did not match.
     """
 
     NOTHING = "nothing"
@@ -120,12 +120,12 @@ _PROOFS = {
 
 
 def weakest(*proved: Proved) -> Proved:
-    """What is proved of something that takes all of these."""
+    """The weakest of these: what is proved of something that depends on all of them."""
     order = (Proved.NOTHING, Proved.ACCIDENT, Proved.FORGER)
     return order[min(map(order.index, proved))]
 
 
-#: A column of every index that no digest covers, as answers name it in ``not_covered``.
+#: The column of every index that no digest covers, as answers name it in ``not_covered``.
 SOURCE_COLUMN = "index column source"
 
 
@@ -138,9 +138,9 @@ class Proof(TypedDict):
 
 
 def proof(proved: Proved, signer: str | None = None) -> Proof:
-    """What an answer proves, for programs (``proved``, ``authenticated``) and for people (``proof``): said nowhere else.
+    """What an answer proves, for programs (``proved``, ``authenticated``) and for people (``proof``): the only wording of it.
 
-    ``signer`` is the key whose signature the proof begins with, where one was asked for.
+    ``signer`` is the key whose signature the proof starts from, if a signature was required.
     """
     text = _PROOFS[proved]
     if signer and proved is Proved.FORGER:
@@ -149,7 +149,7 @@ def proof(proved: Proved, signer: str | None = None) -> Proof:
 
 
 def to_dict(value: object) -> Any:
-    """A result as plain JSON values; fields that are None, and addresses that may hold a secret, are left out."""
+    """A result as plain JSON values, without fields that are None and addresses that may hold a secret."""
     if is_dataclass(value) and not isinstance(value, type):
         pairs = ((f.name, getattr(value, f.name)) for f in fields(value))
         document = {name: to_dict(item) for name, item in pairs if item is not None and not isinstance(item, Url)}
@@ -163,7 +163,7 @@ def to_dict(value: object) -> Any:
 
 
 def in_json(value: Any) -> Any:
-    """A value of a column as JSON has it: a float that is no number is the text NaN, Infinity or -Infinity."""
+    """A value of a column for JSON: a float that is not finite becomes the text NaN, Infinity or -Infinity."""
     if isinstance(value, list):
         return [in_json(one) for one in value]
     if isinstance(value, float) and not math.isfinite(value):
@@ -175,11 +175,10 @@ def in_json(value: Any) -> Any:
 class Finding:
     """One thing that is not as it should be, and where.
 
-    ``kind`` is one of FINDING_KINDS. ``start`` and ``length`` bound the damage in bytes of ``path``; the damage lies
-    inside these bounds, which are as tight as the checksums allow (a payload's are the payload's). ``cause`` is a
-    stable code that says what was wrong, one of FINDING_CAUSES or the code of the error that was met; ``field`` is the
-    part of ``path`` that it concerns: a field, a column, or the path on a line of a list. Programs decide by these;
-    ``message`` is for people.
+    ``kind`` is one of FINDING_KINDS. ``start`` and ``length`` bound the damage in bytes of ``path``, as tightly as the
+    checksums allow (for a payload, to the payload). ``cause`` is a stable code for what is wrong: one of FINDING_CAUSES,
+    or the code of an error that occurred. ``field`` is the part of ``path`` that is concerned: a field, a column, or the
+    path on a line of a list. Programs decide by these; ``message`` is for people.
     """
 
     kind: str
@@ -209,14 +208,14 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a check looked at and what it found. Damage is data: nothing is raised until you ask for it.
+    """What a check covered and what it found. Damage is data: nothing is raised until you ask for it.
 
-    ``checked`` counts what was looked at (``shards``, ``samples``, ``bytes``, ``files``), and in a check of a part the
-    shards that were ``not_asked`` for; ``unproved`` names what
-    could not be checked at the level that was asked for; ``proved`` is against whom it was found to be right, ``signer`` the key whose signature
-    was asked for. ``not_covered`` is what was checked too, and what the root digest that was given does not cover: only what came with
-    the data says what it is to be. ``believed`` is the file of an earlier run by which shards were passed over. ``left`` names what
-    unfinished work has left beside the dataset: no damage, and no part of it.
+    ``checked`` counts what was checked (``shards``, ``samples``, ``bytes``, ``files``) and, in a partial check, the shards
+    that were ``not_asked`` for. ``unproved`` names what could not be checked at the requested level. ``proved`` says against
+    what the rest is proved, and ``signer`` is the key whose signature was required. ``not_covered`` was checked too, but the
+    given root digest does not cover it: only data that came along says what it must be. ``believed`` is the record of earlier
+    runs because of which shards were skipped. ``left`` names leftovers of unfinished work next to the dataset, which are
+    neither damage nor part of it.
     """
 
     level: str
@@ -232,7 +231,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether everything was checked and nothing was found."""
+        """Whether everything was checked and no damage was found."""
         return not self.findings and not self.unproved
 
     def raise_for_findings(self) -> None:
@@ -248,7 +247,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """A sample (or a part of one) that was not packed, and why. ``reason`` is a stable code."""
+    """A sample, or a part of one, that was not packed, and why. ``reason`` is a stable code."""
 
     reason: str
     path: str
@@ -259,9 +258,9 @@ class Skip:
 
 @dataclass(frozen=True, slots=True)
 class Hazard:
-    """Something in tars of others that will go wrong, and for whom. ``code`` is stable.
+    """Something in tars made by other tools that will go wrong, and in which readers. ``code`` is stable.
 
-    ``hits`` names consumers; ``example`` is the first of ``count`` cases; ``hint`` says what helps.
+    ``hits`` names the readers; ``example`` is the first of ``count`` cases; ``hint`` says what helps.
     """
 
     code: str

@@ -1,4 +1,4 @@
-"""Whether an error means that there is no memory, or no room for another thread or process: many libraries say so badly."""
+"""Whether an error means a lack of memory, threads or processes: many libraries report that badly."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ HINT = "use fewer jobs, or raise the limits (ulimit -v, ulimit -u)"
 def is_short_of_memory(error: BaseException) -> bool:
     """Whether an error means that there is no memory, or that no thread or process can be started.
 
-    Where the address space is limited (``ulimit -v``), so do an error of code in C that got none and said nothing, and a
-    shared library that cannot be loaded.
+    If the address space is limited (``ulimit -v``), this includes errors of C code that got no memory and set no message, and
+    shared libraries that cannot be loaded.
     """
     if isinstance(error, MemoryError) or getattr(error, "errno", None) in (errno.ENOMEM, errno.EAGAIN):
         return True
-    if type(error) is RuntimeError and _raised_in(error) == threading.__file__:  # of a thread that was not started
+    if type(error) is RuntimeError and _raised_in(error) == threading.__file__:  # a thread could not be started
         return True
     return _is_limited() and (
         isinstance(error, SystemError | ImportError) or (type(error) is OSError and error.errno is None)
@@ -27,17 +27,17 @@ def is_short_of_memory(error: BaseException) -> bool:
 
 
 def guard_numpy() -> None:
-    """Have numpy loaded only where there is room for it: its linear algebra ends the process, with code 1, where there is none."""
+    """Load numpy only if there is memory for it: without enough, its linear algebra ends the process with code 1."""
     if _is_limited():
         sys.meta_path.insert(0, _Guard)
 
 
 class _Guard:
-    """Finds no module, and raises MemoryError where numpy is looked for and has no room."""
+    """An import finder that finds nothing, but raises MemoryError if numpy is imported without enough memory."""
 
     @classmethod
     def find_spec(cls, name: str, path: object = None, target: object = None) -> None:
-        """Look at the room that is left, once."""
+        """Check the free memory, once."""
         del path, target
         if name != "numpy":
             return

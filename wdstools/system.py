@@ -1,4 +1,4 @@
-"""Which systems this runs on; asked before anything is imported that only these have."""
+"""Which systems are supported; checked before importing modules that only they have."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ REFUSED = "this system is not supported: use Linux or macOS, or WSL on Windows"
 
 
 def is_supported() -> bool:
-    """Whether files can be locked, linked and read here as the rest expects."""
+    """Whether this system can lock, link and read files as wdstools needs."""
     return sys.platform != "win32"

@@ -1,4 +1,4 @@
-"""Sizes, counts and lengths of time: how people write them, and how they are shown."""
+"""Sizes, counts and durations: parsing what users write, and formatting what they see."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _DURATION_RE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)([smhdw])")
 
 
 def parse_size(text: str, where: str) -> int:
-    """``64KiB``, ``1MB``, ``65536`` as bytes; raises UsageError."""
+    """Parse ``64KiB``, ``1MB`` or ``65536`` into bytes; raises UsageError."""
     match = _SIZE_RE.fullmatch(text.strip())
     if match is None:
-        raise UsageError("not a size", where=where, expected="as 65536, 64KiB or 1MB", got=text)
+        raise UsageError("not a size", where=where, expected="a size such as 65536, 64KiB or 1MB", got=text)
     number, prefix, binary = match.groups()
     power = " kmg".index(prefix.lower()) if prefix else 0
     unit: int = (1024 if binary else 1000) ** power
@@ -28,15 +28,17 @@ def parse_size(text: str, where: str) -> int:
 
 
 def parse_duration(text: str, where: str) -> float:
-    """``90s``, ``30m``, ``6h``, ``7d`` or ``2w`` in seconds; raises UsageError."""
+    """Parse ``90s``, ``30m``, ``6h``, ``7d`` or ``2w`` into seconds; raises UsageError."""
     match = _DURATION_RE.fullmatch(text.strip())
     if match is None:
-        raise UsageError("not a length of time", where=where, expected="90s, 30m, 6h, 7d or 2w", got=text[:40])
+        raise UsageError(
+            "not a duration", where=where, expected="a duration such as 90s, 30m, 6h, 7d or 2w", got=text[:40]
+        )
     return float(match[1]) * _TIME_UNITS[match[2]]
 
 
 def size(count: float) -> str:
-    """Bytes for people, in powers of 1000: ``512 B``, ``64.0 kB``, ``1.5 GB``."""
+    """A size in bytes for people, in powers of 1000: ``512 B``, ``64.0 kB``, ``1.5 GB``."""
     if count < 999.5:
         return f"{count:.0f} B"
     value, last = count / 1000, _SIZE_UNITS[-1]
@@ -48,18 +50,18 @@ def size(count: float) -> str:
 
 
 def count(number: float) -> str:
-    """A number for people, about three digits where it is small: ``12,346``, ``215``, ``6.1``, ``0.04``."""
+    """A number for people; small ones get about two digits: ``12,346``, ``215``, ``6.1``, ``0.04``."""
     if abs(number) >= 99.95 or number == int(number):
         return f"{number:,.0f}"
     return f"{number:.1f}" if abs(number) >= 9.95 else f"{number:.2g}"
 
 
 def counted(number: int, noun: str, nouns: str = "") -> str:
-    """A number of things in words: ``1 shard``, ``2,000 shards``; ``nouns`` where the plural is not noun + s."""
+    """A number with its noun: ``1 shard``, ``2,000 shards``; ``nouns`` if the plural is not noun + s."""
     return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
 
 
 def some_of(names: Sequence[str], first: int = 3) -> str:
-    """The first few of some names, and how many more there are."""
+    """The first few names, and how many more there are."""
     more = f" and {len(names) - first:,} more" if len(names) > first else ""
     return ", ".join(names[:first]) + more

@@ -1,4 +1,4 @@
-"""Where this user's caches lie, and what hosts share that do not share them: the one rule."""
+"""Where the user's caches are, and the secret that hosts without a common cache folder can share."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ def cache_folder() -> str:
     return os.path.join(home, "wdstools")
 
 
-#: Hosts that do not share the folder of caches may share a secret in its place.
+#: Hosts that do not share the cache folder can share a secret instead.
 SHARED_BY = "WDSTOOLS_PACK_SECRET"
 
 
 def shared_secret() -> str:
-    """The secret that this user has given to several hosts; empty where there is none."""
+    """The secret that the user gave to several hosts; empty if there is none."""
     return os.environ.get(SHARED_BY, "")

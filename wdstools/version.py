@@ -1,4 +1,4 @@
-"""Versions: of wdstools, for those below ``wdstools`` itself, and of the codecs that Pillow was built with."""
+"""The versions of wdstools, for modules that ``wdstools`` itself imports, and of the codecs in Pillow."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ __version__ = "0.1.0"
 
 
 def pillow_codecs() -> dict[str, str | None]:
-    """The version of each codec in this build of Pillow that decides what bytes an image gets; None for one it lacks."""
+    """The versions of the codecs in this Pillow that affect the bytes of encoded images; None for a missing codec."""
     from PIL import features
 
     return {

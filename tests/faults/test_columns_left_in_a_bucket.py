@@ -146,7 +146,7 @@ def test_a_set_that_never_came_is_named_and_goes_with_rm(packed: Path) -> None:
     wt.remove_columns(dataset_in(bucket, packed), "n")
     assert column_objects(bucket) == [f"{IN_PLACE}strange.parquet"]
     (said,) = wt.verify(dataset_in(bucket, packed)).left
-    assert "what is not known to be ours stays: move it away yourself" in said
+    assert "files not known to be ours are not removed: move them away yourself" in said
     with pytest.raises(StoreError) as caught:
         wt.remove_columns(dataset_in(bucket, packed), "n")
     assert (caught.value.code, "move them away yourself" in caught.value.hint) == ("file-in-the-way", True)

@@ -87,7 +87,7 @@ def test_a_damaged_compressed_stream_is_a_clear_error(data: bytes) -> None:
 def test_bytes_behind_gzip_are_passed_over_and_told_as_gzip_itself_does() -> None:
     ran = run_limited("verify", "-", stdin=gzip.compress(HEAD + END, mtime=0) + b"trailing")
     assert_announced(ran, 4)  # the tar carries no checksums
-    assert "8 bytes behind the compressed data" in ran.out
+    assert "8 bytes ignored after the compressed data" in ran.out
 
 
 @functools.cache

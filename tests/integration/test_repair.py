@@ -375,7 +375,7 @@ def test_a_copy_that_is_not_there_is_an_error(bad: Path) -> None:
 def test_a_copy_that_is_neither_file_nor_folder_is_an_error_and_is_not_waited_for(bad: Path) -> None:
     os.mkfifo(bad.parent / "pipe")
     for odd in (bad.parent / "pipe", Path("/dev/zero")):
-        with pytest.raises(NotFoundError, match="neither a file nor a folder"):
+        with pytest.raises(NotFoundError, match="neither a plain file nor a folder"):
             plan_repair(str(bad), spares=[str(odd)])
 
 
@@ -425,7 +425,7 @@ def test_halves_of_files_of_added_columns_are_taken_away_as_verify_says(bad: Pat
     torn, mine = [columns / f"{name}.1f{TEMP_SUFFIX}" for name in names], columns / f"other.json.1f{TEMP_SUFFIX}"
     for path in torn:
         path.write_bytes(b"half")
-    assert [said.endswith("wdstools repair clears it") for said in wt.verify(bad).left] == [True] * 3
+    assert [said.endswith("wdstools repair removes it") for said in wt.verify(bad).left] == [True] * 3
     mine.write_bytes(b"half")
     assert mend(bad).unsolved == ()
     assert [path for path in (*torn, mine) if path.exists()] == [mine]

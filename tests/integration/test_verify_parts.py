@@ -174,7 +174,7 @@ def test_a_place_without_the_shards_is_one_finding_that_says_where_it_looked(man
     ran = run_command("verify", manifest)
     assert ran.code == 1
     assert f"{tmp_path}" in ran.out
-    assert "beside the manifest" in ran.out
+    assert "next to the manifest" in ran.out
     assert "--at WHERE" in ran.err + ran.out
     (tmp_path / "empty").mkdir()
     for more in ((), ("--only-present",)):

@@ -57,7 +57,7 @@ def test_columns_on_a_web_server(scored: Path, nginx: WebServer, tmp_path: Path)
     shutil.copytree(scored, nginx.root / tmp_path.name)
     place = f"{nginx.endpoint}/{tmp_path.name}"
     check(place, scored, tmp_path)
-    with pytest.raises(UsageError, match="in its folder or bucket"):
+    with pytest.raises(UsageError, match="in a folder or bucket"):
         wt.remove_columns(place, "scores")
 
 

@@ -96,16 +96,16 @@ def adopt(
     Args:
         shards: A folder or URL of tars, one tar, or a pattern as ``x-{000..123}.tar``.
         dest: Where manifest and indexes go; without it, beside the tars.
-        executor: Who does the work; without one, ``jobs`` worker processes that end with the call.
+        executor: Does the work; without one, ``jobs`` worker processes do, which end with the call.
         jobs: How many processes to start.
-        progress: Receives how many bytes are read.
+        progress: Receives the number of bytes read.
         **choices: What the manifest says, and how thoroughly the tars are read; see ``AdoptChoices``.
 
     Returns:
         What was adopted, with the hazards that were found; its ``dataset`` opens the dataset.
 
     Raises:
-        UsageError: A choice is not possible.
+        UsageError: An option is invalid.
         NotFoundError: There are no tars.
         StoreError: Storage could not be read or written, or a dataset is there already (``dataset-exists``).
         FormatError: The file that gives the splits cannot be understood.

@@ -82,8 +82,8 @@ def diff(
     Args:
         before: A dataset, its folder or URL, or a manifest file.
         after: Another.
-        executor: Who reads the indexes; without one it is done here.
-        progress: Receives how many indexes are read.
+        executor: Reads the indexes; without one, this process does.
+        progress: Receives the number of indexes read.
 
     Returns:
         What differs; ``same`` says whether anything does.

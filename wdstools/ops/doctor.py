@@ -73,8 +73,8 @@ def doctor(
         dataset: A dataset in a folder, or its path.
         consumers: Which readers to ask, of ``PATIENTS``, or ``all``.
         envs: A folder of environments, ``ENVS/CONSUMER/bin/python``; for a reader without one, this Python is asked.
-        executor: Who asks them; without one it is done here, one after the other.
-        progress: Receives how many readers have answered.
+        executor: Runs the readers; without one, this process does, one after the other.
+        progress: Receives the number of readers that have answered.
 
     Returns:
         A diagnosis for each.

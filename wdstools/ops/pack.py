@@ -338,9 +338,9 @@ def pack(
     Args:
         source: A folder, zip or tar of images and captions, a table, existing shards, or an opened source.
         dest: The dataset's folder, which must not exist, or an empty prefix of a bucket: its URL, or a store.
-        executor: Who does the work; without one, ``jobs`` worker processes that end with the call.
+        executor: Does the work; without one, ``jobs`` worker processes do, which end with the call.
         jobs: How many processes to start.
-        progress: Receives how many samples are done.
+        progress: Receives the number of samples done.
         **choices: Everything that can be chosen; see ``PackChoices``.
 
     Returns:

@@ -1,4 +1,4 @@
-"""pull: bring a dataset, or some of its samples, from anywhere to a local folder, whole or not there."""
+"""pull: fetch a dataset, or some of its samples, from anywhere to a local folder, whole or not at all."""
 
 from __future__ import annotations
 
@@ -64,12 +64,13 @@ _CARD_BYTES = 1 << 24
 
 @dataclass(frozen=True, slots=True)
 class PullResult(Made):
-    """What a pull brought.
+    """What a pull fetched.
 
-    ``fetched`` are the bytes that came over the wire, ``kept`` those that an interrupted run had left, ``seeded`` those
-    that old local shards gave; ``again`` counts samples that first arrived damaged.
-    ``missing_keys`` were asked for and are not there. ``columns`` are the sets of added columns that came. ``not_covered`` is what came from the source and no root digest
-    covers, whatever ``proved`` says: files, and columns of the indexes.
+    ``fetched`` is the number of bytes that came over the wire, ``kept`` of those that an interrupted run had left,
+    ``seeded`` of those taken from old local shards; ``again`` counts samples that first arrived damaged. ``missing_keys``
+    were asked for and are not in the dataset. ``columns`` are the sets of added columns that came along. ``not_covered``
+    is what came from the source and is not covered by any root digest, whatever ``proved`` says: files, and columns of
+    the indexes.
     """
 
     path: str
@@ -97,7 +98,7 @@ class PullResult(Made):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullPlan(Plan[PullResult]):
-    """What a pull would fetch; ``requests`` are range requests for shards, ``total_bytes`` the shards' bytes there."""
+    """What a pull would fetch; ``requests`` counts range requests for shards, ``total_bytes`` is the size of all shards there."""
 
     source: Dataset = field(repr=False)
     selection: Selection = field(repr=False)
@@ -112,14 +113,14 @@ class PullPlan(Plan[PullResult]):
 
     @property
     def proved(self) -> Proved:
-        """Against whom what is brought is proved: whole shards by SHA-256, or samples that have one each."""
+        """What the result is proved against: a forger, if whole shards or the chosen samples have a SHA-256 each."""
         chosen = self.selection.keys is not None or self.selection.where is not None
         by_sha256 = self.source.anchored and (not chosen or self.source.manifest.authenticated_ranges)
         samples = Proved.FORGER if by_sha256 else Proved.ACCIDENT
         return weakest(samples, self.selection.proved_by(self.source))
 
     def carry_out(self, executor: Executor, progress: Progress) -> PullResult:
-        """Bring everything. Until the last step it lies in ``DEST.partial``; killed at any moment, the same call goes on."""
+        """Fetch everything into ``DEST.partial``, renamed in the last step; if killed, the same call goes on."""
         return _Pull(self, executor, progress).run()
 
 
@@ -132,23 +133,23 @@ def plan_pull(
     progress: Progress | None = None,
     **choices: Unpack[PullChoices],
 ) -> PullPlan:
-    """Plan what has to be fetched; nothing is written until the plan is applied.
+    """Plan what to fetch; nothing is written until the plan is applied.
 
-    For chosen samples the indexes are read; for whole shards the manifest is enough.
+    For selected samples the indexes are read; for whole shards the manifest is enough.
 
     Args:
         source: A dataset, its folder or URL.
-        dest: Where it goes; it must not exist.
+        dest: The folder to make; it must not exist.
         selection: Which samples; without it, the whole dataset.
-        executor: Who reads the indexes; without one it is done here.
-        progress: Receives how many indexes are read.
-        **choices: Which dataset it must be, and what is here already; see ``PullChoices``.
+        executor: Reads the indexes; without one, this process does.
+        progress: Receives the number of indexes read.
+        **choices: Which dataset it must be, and what is already here; see ``PullChoices``.
 
     Returns:
         The plan, with the samples, requests and bytes that it takes.
 
     Raises:
-        UsageError: Nothing is chosen (``nothing-chosen``), or the tars were not written by wdstools.
+        UsageError: No sample is selected (``nothing-chosen``), or the tars were not written by wdstools.
         IntegrityError: It is not the dataset with that ``root`` (``root-differs``).
         NotFoundError: There is no dataset.
         FormatError: A manifest or an index is damaged.
@@ -163,7 +164,9 @@ def plan_pull(
     if chosen["limit_rate"] is not None:
         opened = replace(opened, shards=Limited(remote(opened.shards), Rate(chosen["limit_rate"])), readers={})
     require_canonical(
-        opened.manifest, opened.metadata.url, "these tars were not written by wdstools; copy them, and adopt the copy"
+        opened.manifest,
+        opened.metadata.url,
+        "these tars were not written by wdstools; copy them yourself, and adopt the copy",
     )
     if not chosen["allow_older"] and chosen["root"] is None:
         _refuse_older(opened, (dest, *chosen["seeds"]))
@@ -174,7 +177,7 @@ def plan_pull(
     found = {key for one in shards for key in one.keys}
     samples = sum(one.samples for one in shards)
     if not samples:
-        raise UsageError("no sample is chosen", code="nothing-chosen", where=opened.metadata.url)
+        raise UsageError("no sample is selected", code="nothing-chosen", where=opened.metadata.url)
     return PullPlan(
         verb="pull",
         target=os.fspath(dest),
@@ -193,7 +196,7 @@ def plan_pull(
 
 
 def _refuse_older(source: Dataset, places: Iterable[StrPath]) -> None:
-    """Refuse what is older than the version of the same dataset that is here; raises StoreError (``newer-version``)."""
+    """Refuse a version older than that of the same dataset here; raises StoreError (``newer-version``)."""
     for place in places:
         try:
             here = open_dataset(place).manifest if os.path.isdir(place) else None
@@ -206,7 +209,7 @@ def _refuse_older(source: Dataset, places: Iterable[StrPath]) -> None:
             and here.version > source.manifest.version
         ):
             raise StoreError(
-                "what is here is newer than what is served there",
+                "the dataset here is newer than the one there",
                 code="newer-version",
                 where=os.fspath(place),
                 expected=f"version {here.version} or newer",
@@ -243,13 +246,13 @@ class _Pull:
         self.brought: tuple[str, ...] = ()
 
     def run(self) -> PullResult:
-        """The pull; DEST is absent until everything in it is whole."""
+        """Do the pull; DEST does not exist until everything in it is whole."""
         if self.whole and _root_at(self.plan.target) == self.source.root:
             forget_landed(self.plan.target)
             return self._already_there()
         try:
-            listed = self._listed()  # before anything is begun: a manifest that was damaged on its way names no dataset
-            self.signatures = bundles_of(self.source) if self.whole else {}  # of a part they are not
+            listed = self._listed()  # first of all: a manifest damaged on its way matches no list
+            self.signatures = bundles_of(self.source) if self.whole else {}  # they do not sign a part
             self.columns = PulledColumns(self.source, self.plan.chosen)
             with PackSite(self.plan.target) as site:
                 site.begin(self._digest(), self._paths(), restart=self.plan.restart)
@@ -264,7 +267,7 @@ class _Pull:
         return self._result(manifest.root, pulled)
 
     def _paths(self) -> list[str]:
-        """Every shard that will be written, and its index; and the signatures."""
+        """Every shard to write, with its index; the signatures; and the files of columns."""
         shards = (path for one in self.plan.chosen for path in (one.entry.path, one.entry.index_path))
         return [*shards, *self.signatures, *(self.columns.paths if self.columns is not None else ())]
 
@@ -273,7 +276,7 @@ class _Pull:
         self.not_covered += uncovered(self.brought)
 
     def _already_there(self) -> PullResult:
-        """What is here is looked at, and gets the columns that were added there since."""
+        """Verify the dataset that is here, and bring the columns that were added there since."""
         from wdstools.ops.verify import verify
 
         unfinished = plan_finish(self.plan.target, self.source.root)
@@ -284,7 +287,7 @@ class _Pull:
         report = verify(there, digest=digest, executor=self.executor, progress=self.progress)
         if report.findings:
             raise IntegrityError(
-                "the dataset is here already, and damaged",
+                "the dataset is already here, and damaged",
                 report=report,
                 where=self.plan.target,
                 got=str(report.findings[0]),
@@ -297,12 +300,12 @@ class _Pull:
         return replace(self._result(self.source.root, []), fetched=size)
 
     def _digest(self) -> str:
-        """What names this pull: the same call finds what an interrupted one left."""
+        """The identity of this pull, by which the same call finds what an interrupted one left."""
         document = {"pull": self.source.root, "selection": _selection_document(self.plan.selection)}
         return sha256_hex(json.dumps(document, sort_keys=True).encode())
 
     def _listed(self) -> dict[str, str]:
-        """The checksum list of the source, which must be of the manifest's dataset; asked for again if it is not."""
+        """The source's checksum list, which must belong to the manifest; fetched again if it does not."""
         where = f"{self.source.metadata.url}/{SUMS_PATH}"
         expected = {entry.path: entry.sha256 for _, entry in self.manifest.shards} | {MANIFEST_PATH: self.source.root}
 
@@ -340,7 +343,7 @@ class _Pull:
             return run_all(self.executor, pull_shard, tasks, tick)
 
     def _with_proved_values(self, folder: str, pulled: list[PulledShard]) -> list[PulledShard]:
-        """The shards, each with an index of values that its samples prove where the manifest does not."""
+        """The shards; where the manifest does not prove the values of an index, those that the samples prove are used."""
         if not self.source.anchored or self.manifest.has_values:
             return pulled
         store = LocalStore(folder)
@@ -363,7 +366,7 @@ class _Pull:
         return made
 
     def _files(self, pulled: list[PulledShard], listed: Mapping[str, str]) -> tuple[dict[str, bytes], Manifest]:
-        """Everything beside the shards and indexes, and the manifest."""
+        """All files other than shards and indexes, and the manifest."""
         metadata = self.source.metadata
         card = None
         if self.whole:
@@ -383,7 +386,7 @@ class _Pull:
         return assemble(manifest, history, sums, card) | self.signatures, manifest
 
     def _card(self) -> bytes:
-        """The source's card, or a new one if that is not there or not whole."""
+        """The source's card, or a new one if that is missing or damaged."""
         try:
             data = read_inside(self.source.metadata, CARD_PATH, _CARD_BYTES)
         except (NotFoundError, FormatError):
@@ -402,7 +405,7 @@ class _Pull:
     def _provenance(self, listed: Mapping[str, str]) -> bytes:
         made: Any = None
         if PROVENANCE_PATH in listed:
-            with contextlib.suppress(ValueError, RecursionError):  # it was listed, and is no JSON
+            with contextlib.suppress(ValueError, RecursionError):  # it was listed, but is not JSON
                 made = json.loads(self._fetch(PROVENANCE_PATH, listed))
                 self.not_covered.append(PROVENANCE_PATH)
         document = {
@@ -418,14 +421,14 @@ class _Pull:
         return render_provenance(document)
 
     def _refuse_replaced(self) -> None:
-        """If the manifest there is another one by now, that is what went wrong."""
+        """If the manifest there has been replaced, report that as the cause."""
         try:
             now = sha256_hex(get_whole(self.source.metadata, self.source.manifest_key, MAX_MANIFEST_BYTES))
         except (StoreError, FormatError, UsageError):
             return
         if now != self.source.root:
             raise StoreError(
-                "the dataset was replaced while it was pulled",
+                "the dataset was replaced while it was being pulled",
                 code="dataset-replaced",
                 where=self.source.metadata.url,
                 expected=self.source.root,
@@ -465,7 +468,7 @@ def _root_at(path: str) -> str | None:
 
 
 def _manifest_of(source: Manifest, pulled: list[PulledShard]) -> Manifest:
-    """The manifest of a part: same name, version, labels and order of samples, fewer of them."""
+    """The manifest of a part: the same name, version, labels and order, but fewer samples."""
     splits: dict[str, list[ShardEntry]] = {}
     for shard in pulled:
         splits.setdefault(shard.split, []).append(shard.entry)
@@ -473,7 +476,7 @@ def _manifest_of(source: Manifest, pulled: list[PulledShard]) -> Manifest:
 
 
 def _selection_document(selection: Selection) -> dict[str, Any]:
-    """A selection as JSON values; of a list of keys only the digest, since keys may be somebody's names."""
+    """A selection as JSON values; keys only as a digest, since they may be people's names."""
     keys = "\n".join(sorted(selection.keys)).encode() if selection.keys is not None else None
     return {
         "splits": sorted(selection.splits) if selection.splits is not None else None,
@@ -492,27 +495,27 @@ def pull(
     progress: Progress | None = None,
     **choices: Unpack[PullChoices],
 ) -> PullResult:
-    """Fetch a dataset, or some of its samples, to a local folder: ``plan_pull``, carried out.
+    """Fetch a dataset, or some of its samples, to a local folder: ``plan_pull``, applied.
 
-    Everything is checked before it has its final name. Until the pull is whole, ``dest`` does not exist; the same call
-    continues an interrupted one with the samples that are there.
+    Everything is verified before it gets its final name. Until the pull is complete, ``dest`` does not exist. Calling it
+    again resumes an interrupted pull, and keeps the samples that have arrived.
 
     Args:
         source: A dataset, its folder or URL.
-        dest: Where it goes; it must not exist.
+        dest: The folder to make; it must not exist.
         selection: Which samples; without it, the whole dataset.
-        executor: Who does the work; without one, ``jobs`` threads that end with the call.
+        executor: Does the work; without one, ``jobs`` threads do, which end with the call.
         jobs: How many threads to start.
-        progress: Receives how many bytes have arrived.
-        **choices: As of ``plan_pull``.
+        progress: Receives the number of bytes received.
+        **choices: As for ``plan_pull``.
 
     Returns:
         What was fetched, and whether every byte of it is authenticated; its ``dataset`` opens it.
 
     Raises:
         UsageError: As ``plan_pull``.
-        IntegrityError: As ``plan_pull``, or what arrives is damaged each time it is asked for.
-        BusyError: Another process pulls to the same place.
+        IntegrityError: As ``plan_pull``, or data arrives damaged each time it is requested.
+        BusyError: Another process is pulling to the same place.
         NotFoundError: There is no dataset.
         FormatError: A manifest, an index or the checksum list is damaged.
         StoreError: Storage could not be read or written.

@@ -65,7 +65,7 @@ def scan(source: Source | StrPath, *, executor: Executor | None = None, **layout
 
     Args:
         source: A folder, zip or tar of images and captions, a table, existing shards, or an opened source.
-        executor: Who does it, as one piece of work: on a cluster it is done beside the files. Without one it is done here.
+        executor: Does it, as one task: on a cluster, next to the files. Without one, this process does.
         **layout: How the files of a path make samples; see ``LayoutChoices``.
 
     Returns:

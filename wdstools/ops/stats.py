@@ -140,8 +140,8 @@ def stats(
 
     Args:
         dataset: A dataset, its folder or URL.
-        executor: Who does the work; without one it is done here.
-        progress: Receives how many samples are counted.
+        executor: Does the work; without one, this process does.
+        progress: Receives the number of samples counted.
         **choices: Which samples: splits, a file of keys, a condition; see ``SelectChoices``.
 
     Returns:

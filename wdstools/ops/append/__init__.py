@@ -1,4 +1,4 @@
-"""append: samples into a dataset."""
+"""append: add samples to a dataset."""
 
 from wdstools.ops.append.plan import AppendPlan, AppendResult, append, plan_append
 

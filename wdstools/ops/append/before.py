@@ -1,4 +1,4 @@
-"""An append to a new dataset that was made before: the same command again says so."""
+"""Recognise the result of an earlier append to a new dataset, so that the same command again just says so."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def made_before(
 ) -> Dataset | None:
     """The dataset at ``output``, if it is the next version of this one with these samples, byte for byte; else None.
 
-    Those that could not be packed are on its list of skips.
+    Samples that could not be packed must be on its list of skips.
     """
     if not (is_bucket(output) or os.path.isdir(output)):
         return None

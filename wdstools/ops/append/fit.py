@@ -1,4 +1,4 @@
-"""A source made to fit a dataset that is there: its members, its labels and their numbers."""
+"""Fit a source to an existing dataset: its members, its labels and their numbers."""
 
 from __future__ import annotations
 
@@ -36,9 +36,10 @@ _PARTS = {
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A listing with the members of the dataset, and what is to be told of it.
+    """A listing with the members of the dataset, and notes about it.
 
-    ``listing.labels`` are those of the dataset, then the source's others; ``left_out`` are members that the dataset has not.
+    ``listing.labels`` are those of the dataset, then the source's new ones; ``left_out`` are members that the dataset does
+    not have.
     """
 
     listing: Listing
@@ -47,10 +48,10 @@ class Fitted:
 
 
 def fit(listing: Listing, dataset: Dataset, *, missing: str) -> Fitted:
-    """Leave out members that the dataset has not, refuse a source without one that it has, and number labels as it does.
+    """Leave out members that the dataset lacks, refuse a source that lacks one of the dataset's, and number labels alike.
 
-    ``missing`` says what becomes of samples without a further member, ``skip`` or ``empty``. Where the dataset lists the captions of
-    every sample, these samples' are listed too. Raises UsageError (``members-missing``, ``labels-unlike``).
+    ``missing`` is ``skip`` or ``empty``, for samples that lack an extra member. If the dataset lists the captions of every
+    sample, so will these samples. Raises UsageError (``members-missing``, ``labels-unlike``).
     """
     manifest = dataset.manifest
     _refuse_other_images(listing, manifest)
@@ -84,7 +85,7 @@ def fit(listing: Listing, dataset: Dataset, *, missing: str) -> Fitted:
 
 
 def _with_lists(listing: Listing, dataset: Dataset) -> Listing:
-    """A listing whose captions will be listed in ``json``, where those of the dataset are: a source of one caption an image has no lists."""
+    """The listing, with captions to be listed in ``json`` if the dataset's are: a source with one caption per image has no lists."""
     samples = listing.samples
     held = {"txt", "json"}.issubset(dataset.manifest.members) and "txt" in other_members(listing)
     if not held or listing.several != "all" or MORE_CAPTIONS in samples.column_names or not _lists_captions(dataset):
@@ -95,23 +96,23 @@ def _with_lists(listing: Listing, dataset: Dataset) -> Listing:
 
 
 def _lists_captions(dataset: Dataset) -> bool:
-    """Whether the ``json`` of the dataset's samples lists their captions, as the first tells."""
+    """Whether the ``json`` of the dataset's samples lists their captions, judging by the first."""
     split = next((name for name, entries in dataset.manifest.splits.items() if any(e.samples for e in entries)), None)
     if split is None:
         return False
     try:
         document = json.loads(dataset.split(split)[0]["json"])
-    except (WdsError, ValueError, RecursionError):  # what is damaged is named where it is written again
+    except (WdsError, ValueError, RecursionError):  # damage is reported where samples are rewritten
         return False
     captions = document.get("captions") if isinstance(document, dict) else None
     return isinstance(captions, list) and all(isinstance(caption, str) for caption in captions)
 
 
 def _refuse_other_images(listing: Listing, manifest: Manifest) -> None:
-    """Refuse images for a dataset that has none, and none for one that has."""
+    """Refuse a source with images for a dataset without, and one without images for a dataset with."""
     if bool(listing.image_types) != bool(manifest.image_extension):
         raise UsageError(
-            "one of dataset and source has images, and the other has not",
+            "either the dataset or the source has images, but not both",
             code="members-missing",
             expected=", ".join(manifest.members),
             got=", ".join([*sorted(listing.image_types), *other_members(listing)]),
@@ -125,10 +126,10 @@ def _lacking(manifest: Manifest, lacking: Sequence[str], given: Sequence[str]) -
     elif not {"txt", "cls"}.intersection(lacking):
         hint = f"add {option('members_missing', 'empty')} to append them empty"
     if "cls" in lacking:
-        classes = f"{option('recipe', 'labels')} if its folders are classes, or if it is one by its own name"
-        hint = f"say where labels are: {classes}; or {option('image', 'img/{label}/{id}.jpg')}"
+        classes = f"{option('recipe', 'labels')} if its folders are classes, or if it is itself the folder of a class"
+        hint = f"say where the labels are: {classes}; or {option('image', 'img/{label}/{id}.jpg')}"
     return UsageError(
-        "the source has no sample with a member that every sample of the dataset has",
+        "no sample of the source has a member that every sample of the dataset has",
         code="members-missing",
         where=", ".join(lacking),
         expected=", ".join(manifest.beside_image),
@@ -148,16 +149,16 @@ def _has(samples: Samples, member: str) -> NDArray[np.bool_]:
 def _number_labels(
     samples: Samples, given: Sequence[str], manifest: Manifest, skips: list[Skip], notes: list[str]
 ) -> tuple[Samples, tuple[str, ...]]:
-    """The samples with labels by name, or by number where neither side has names; and all labels, new ones last."""
+    """The samples with labels by name, or by number if neither side has names; and all labels, new ones last."""
     known = manifest.labels
     named, numbered = samples.there("label"), samples.there("cls")
     if not known:
         if named.any():
             raise UsageError(
-                "the dataset has classes by number alone, and the source by name",
+                "the dataset has only class numbers, and the source has class names",
                 code="labels-unlike",
                 got=some_of(list(given)),
-                hint="pack both again from where they came from, with the same labels",
+                hint="pack both again from their sources, with the same labels",
             )
         return samples, ()
     labels = samples.texts("label")
@@ -173,7 +174,7 @@ def _number_labels(
         rows = np.flatnonzero(lost)
         details = [f"class {numbers[row]}, and the dataset has {counted(len(known), 'label')}" for row in rows.tolist()]
         skips += samples.skips(rows, "label-unknown", details)
-        notes.append(f"{len(by_number):,} samples have a class by number alone: taken as the dataset's own numbers")
+        notes.append(f"{len(by_number):,} samples have only a class number: it is taken as the dataset's own number")
         samples, labels = samples.keep(~lost), [label for row, label in enumerate(labels) if not lost[row]]
     samples = samples.with_column("label", [labels], pa.dictionary(pa.int32(), pa.string()))
     if "cls" in samples.table.column_names:

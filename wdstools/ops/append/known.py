@@ -1,4 +1,4 @@
-"""Which samples of a source a dataset has already: by key, and then by their bytes as they would be packed."""
+"""Find which samples of a source a dataset already has: by key, then by the bytes they would be packed to."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from wdstools.writer.assembly import ShardSettings
 
 _ROWS_A_TASK = 256
-#: The reason for which a sample that was removed does not come back.
+#: The reason for skipping a sample that was removed earlier.
 REMOVED_BEFORE = "removed-before"
 
 
@@ -43,7 +43,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CompareTask:
-    """Samples to pack for their digests alone; ``samples`` are rows as Arrow IPC bytes."""
+    """Samples to pack only for their digests; ``samples`` are rows as Arrow IPC bytes."""
 
     settings: ShardSettings
     samples: bytes
@@ -51,7 +51,7 @@ class CompareTask:
 
 @dataclass(slots=True)
 class Known:
-    """The samples whose keys are not in the dataset, how many of the others are the same there, and those that are not."""
+    """The samples with new keys, how many of the others are the same in the dataset, and those that are not, as skips."""
 
     fresh: Samples
     there: int = 0
@@ -59,9 +59,9 @@ class Known:
 
 
 def without_removed(known: Known, gone: AbstractSet[str]) -> None:
-    """Leave out the new samples whose keys are among those that an earlier version removed, given by their SHA-256.
+    """Leave out new samples whose keys an earlier version removed; ``gone`` has the SHA-256 of those keys.
 
-    Somebody may have asked for that, and the source may know nothing of it.
+    Somebody may have asked for the removal, and the source may not reflect it.
     """
     keys = known.fresh.texts("key") if gone else []
     back = np.array([sha256_hex(key) in gone for key in keys], bool)
@@ -72,7 +72,7 @@ def without_removed(known: Known, gone: AbstractSet[str]) -> None:
 
 
 def places_of(dataset: Dataset, samples: Samples) -> dict[bytes, Place]:
-    """Where the dataset has keys of these samples: only shards in which one may lie are asked."""
+    """Where the dataset has keys of these samples; reads only the indexes of shards that can have one."""
     keys = set(samples.texts("key"))
     hashes = samples.numbers("order_hash")
     found: dict[bytes, Place] = {}
@@ -87,7 +87,7 @@ def places_of(dataset: Dataset, samples: Samples) -> dict[bytes, Place]:
 
 
 def digest_samples(task: CompareTask, tick: Tick) -> tuple[dict[bytes, tuple[bytes, bytes | None]], tuple[Skip, ...]]:
-    """The digests that samples would have in a shard, by key, and why some of them cannot be packed."""
+    """The digests that samples would have in a shard, by key, and the skips of those that cannot be packed."""
     settings = task.settings
     reader = settings.opener.open()
     try:
@@ -105,8 +105,8 @@ def tell_apart(
 ) -> Known:
     """Divide samples by whether the dataset has them.
 
-    ``split`` of a sample is the one it would go to, null where that is not decided yet. A sample with a known key
-    and other bytes, or another split, is skipped (``key-exists``).
+    A sample's ``split`` is the one it would go to, null if that is not decided yet. A sample with a known key but other
+    bytes, or another split, is skipped (``key-exists``).
     """
     places = places_of(dataset, samples)
     keys = samples.texts("key")
@@ -137,7 +137,7 @@ def _sort_out(
         assert isinstance(key, bytes)
         made, place = digests.get(key), places[key]
         if made is None:
-            continue  # it cannot be packed, and is skipped for that
+            continue  # it cannot be packed, which is why it is skipped
         if made[0] != place.xxh3_128 or (place.sha256 is not None and made[1] not in (None, place.sha256)):
             rows.append(row)
             details.append(f"the dataset has another sample with this key, in {place.split}")

@@ -1,4 +1,4 @@
-"""Images of new samples that lie in another split too, by name."""
+"""Name the new samples whose images are also in another split."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from wdstools.formats.manifest import Manifest, ShardEntry
     from wdstools.stores.base import Store
 
-#: A new sample's key and split, and key and split of one with the same image.
+#: A new sample's key and split, and the key and split of a sample with the same image.
 Leaked = tuple[str, str, str, str]
 _MAX_INDEX_BYTES = 1 << 30
 
@@ -29,9 +29,9 @@ _MAX_INDEX_BYTES = 1 << 30
 def identical_images(
     dataset: Dataset, manifest: Manifest, store: Store, written: Collection[str], added: Mapping[str, Collection[str]]
 ) -> tuple[dict[str, int], int, tuple[Leaked, ...]]:
-    """How many images lie in two splits and how many copies there are; and which images of new samples lie in another split.
+    """The number of images shared by each pair of splits, the number of copies, and the new samples that leak.
 
-    ``added`` are the keys of new samples, by shard; ``written`` are the shards that lie in ``store``.
+    ``added`` are the keys of new samples, by shard; ``written`` are the shards that are in ``store``.
     """
     if not manifest.image_extension:
         return {}, 0, ()
@@ -68,7 +68,7 @@ def _named(
 
 
 class _Indexes:
-    """The indexes of the new version, of shards that were written and of those that stay."""
+    """The indexes of the new version: those of the written shards, and those of unchanged ones."""
 
     def __init__(self, dataset: Dataset, store: Store, written: Collection[str], members: int) -> None:
         self._dataset = dataset

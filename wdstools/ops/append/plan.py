@@ -1,4 +1,4 @@
-"""append: put the samples of a source into a dataset. Only the shards that get any are written anew; the version goes up by one."""
+"""append: put the samples of a source into a dataset. Only the shards that get any are rewritten; the version goes up by one."""
 
 from __future__ import annotations
 
@@ -65,15 +65,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AppendResult(Made):
-    """What became of a dataset that a source was added to: its root and version now, and what came to it.
+    """The outcome of adding a source to a dataset: its new root and version, and what was added.
 
-    ``appended`` counts the new samples by split; ``there`` those that the dataset had already, byte for byte. ``shards``
-    are those that were written anew, ``written`` and ``kept`` the bytes of these and of all others. ``labels`` are
-    new ones, ``members_left_out`` members of the source that the dataset does not have. ``skipped`` counts what was left
-    out by reason, and ``skips`` names it. ``proved`` is of the old samples that were written again. ``leaks`` maps
-    pairs of splits to the number of byte-identical images in both, ``duplicates`` counts surplus copies; ``leaked`` names new samples
-    whose images lie in another split: key and split, and key and split of the other. ``deleted``
-    and ``rewritten`` are files that were made of the samples, ``elsewhere`` places that are not changed from here.
+    ``appended`` counts the new samples by split, and ``there`` those that the dataset already had, byte for byte.
+    ``shards`` are those that were rewritten; ``written`` and ``kept`` are the bytes of these and of all others. ``labels``
+    are the new ones; ``members_left_out`` are members of the source that the dataset does not have. ``skipped`` counts
+    what was left out, by reason, and ``skips`` names it. ``proved`` is about the old samples that were rewritten.
+    ``leaks`` maps pairs of splits to the number of byte-identical images in both; ``duplicates`` counts surplus copies;
+    ``leaked`` names new samples whose image is in another split: key and split, and key and split of the other sample.
+    ``deleted`` and ``rewritten`` are files made from the samples; ``elsewhere`` are places that were not changed.
     """
 
     path: str
@@ -101,10 +101,10 @@ class AppendResult(Made):
 
 @dataclass(frozen=True, slots=True)
 class AppendPlan(Plan[AppendResult]):
-    """What an append would write. ``output`` is the new dataset, None for in place; names and keys only were looked at.
+    """What an append would write, known from names and keys alone. ``output`` is the new dataset, None for in place.
 
-    ``samples`` counts the new samples by split, ``there`` those that the dataset has; ``kept`` is how many bytes stay as
-    they are, ``moved`` how many old samples go to another shard. ``account`` and ``outside`` are those of ``pack``.
+    ``samples`` counts the new samples by split, ``there`` those that the dataset already has; ``kept`` is how many bytes
+    stay unchanged, ``moved`` how many old samples go to another shard. ``account`` and ``outside`` are as in ``pack``.
     """
 
     dataset: Dataset | None = None
@@ -121,15 +121,15 @@ class AppendPlan(Plan[AppendResult]):
     notes: tuple[str, ...] = ()
     account: Mapping[str, int] = field(default_factory=dict)
     outside: tuple[tuple[str, str, int, tuple[str, ...]], ...] = ()
-    #: What is at ``output`` already, where the same append made it before.
+    #: The dataset at ``output``, if the same append has already made it.
     made: Dataset | None = None
-    #: Kept as long as it is read from: what it has unpacked goes with it.
+    #: Kept for as long as it is read from: what it has unpacked is removed with it.
     source: Source | None = field(default=None, repr=False, compare=False)
 
     def carry_out(self, executor: Executor, progress: Progress) -> AppendResult:
-        """Write the shards that samples come to and everything that follows, as one change.
+        """Write the shards that get samples, and everything that follows from that, as one change.
 
-        In place the dataset is the old one, absent, or the new one at any moment; a new one appears whole or not.
+        In place, the dataset is at any moment the old one, absent, or the new one; a new one appears whole or not at all.
         """
         assert self.dataset is not None
         dataset, intake = self.dataset, self.intake
@@ -212,25 +212,26 @@ def plan_append(
     progress: Progress | None = None,
     **choices: Unpack[AppendChoices],
 ) -> Plan[AppendResult | FinishResult]:
-    """Plan to add a source's samples to a dataset; nothing is changed until the plan is applied.
+    """Plan to add a source's samples to a dataset; nothing changes until the plan is applied.
 
-    They are packed as the dataset was: provenance says how. Only samples whose keys the dataset has already are read
-    now, and images where they are compared. A change of the dataset that was interrupted is only finished.
+    They are packed the way the dataset was, as recorded in provenance. Planning reads only samples whose keys the dataset
+    already has, and images if they are compared. If an earlier change was interrupted, the plan only finishes it.
 
     Args:
         dataset: A dataset, its folder or URL; one in a bucket needs ``output``.
         source: A folder, zip or tar of images and captions, a table, or existing shards.
-        output: Where to make a new dataset, a folder or an empty prefix of a bucket; without it, the dataset itself is changed.
-        executor: Who does the work; without one, ``jobs`` worker processes that end with the call.
+        output: Where to make a new dataset: a folder or an empty prefix of a bucket. Without it, the dataset itself is changed.
+        executor: Does the work; without one, ``jobs`` worker processes do, which end with the call.
         jobs: How many processes to start.
-        progress: Receives how far it is.
+        progress: Receives how much is done.
         **choices: How the source is read and where its samples go; see ``AppendChoices``.
 
     Returns:
-        The plan; applied, it gives an AppendResult, or a FinishResult where it only finished an older change.
+        The plan; applying it gives an AppendResult, or a FinishResult if it only finished an interrupted change.
 
     Raises:
-        UsageError: A choice is not possible, the source does not fit the dataset, or the dataset is not canonical or not in a folder.
+        UsageError: An option is invalid, the source does not fit the dataset, or the dataset is not canonical or not in
+            a folder.
         IntegrityError: It is another dataset, or an interrupted change would make it one (``root-differs``).
         NotFoundError: There is no dataset, or no source.
         FormatError: A manifest, an index or the source is damaged.
@@ -266,26 +267,26 @@ def append(
     progress: Progress | None = None,
     **choices: Unpack[AppendChoices],
 ) -> AppendResult | FinishResult:
-    """Add a source's samples to a dataset: ``plan_append``, carried out. Only the shards that get any are written again.
+    """Add a source's samples to a dataset: ``plan_append``, applied. Only the shards that get any are rewritten.
 
-    In place, the dataset is the old one, absent, or the new one at any moment; a new one appears whole or not at all.
+    In place, the dataset is at any moment the old one, absent, or the new one; a new one appears whole or not at all.
 
     Args:
         dataset: A dataset, its folder or URL; one in a bucket needs ``output``.
         source: A folder, zip or tar of images and captions, a table, or existing shards.
-        output: Where to make a new dataset, a folder or an empty prefix of a bucket; without it, the dataset itself is changed.
-        executor: Who does the work; without one, ``jobs`` worker processes that end with the call.
+        output: Where to make a new dataset: a folder or an empty prefix of a bucket. Without it, the dataset itself is changed.
+        executor: Does the work; without one, ``jobs`` worker processes do, which end with the call.
         jobs: How many processes to start.
-        progress: Receives how far it is.
+        progress: Receives how much is done.
         **choices: How the source is read and where its samples go; see ``AppendChoices``.
 
     Returns:
-        What was added and what was not; a FinishResult where an older change was only finished: call it again.
+        What was added and what was not; a FinishResult if only an interrupted change was finished: call it again.
 
     Raises:
         UsageError: As ``plan_append``.
-        BusyError: Another process changes the dataset.
-        IntegrityError: An old sample that would be written again is damaged: repair the dataset first.
+        BusyError: Another process is changing the dataset.
+        IntegrityError: An old sample that would be rewritten is damaged: repair the dataset first.
         StoreError: Storage could not be read or written.
         FormatError: A manifest, an index or the source is damaged.
     """
@@ -295,13 +296,13 @@ def append(
 
 
 def _options(dataset: Dataset, made: MadeWith, chosen: AppendChoices) -> PackOptions:
-    """The options of a pack by which the dataset was made, as far as provenance tells."""
+    """The pack options that the dataset was made with, as far as provenance records them."""
     manifest, usual = dataset.manifest, make_options()
     images = made.images(check=usual.images.check, max_pixels=usual.images.max_pixels)
     encoding, image = images.encoding, manifest.image_extension
     if encoding and encoding.image_type != image:
         raise FormatError(
-            "provenance says that images were re-encoded to another type than the dataset's",
+            "provenance says that images were re-encoded to a type that is not the dataset's",
             code="provenance-damaged",
             where=dataset.metadata.url,
             expected=image or "no images",
@@ -345,7 +346,7 @@ class _Planner:
     def plan(self, path_of_source: StrPath, path: str, output: str | None) -> AppendPlan:
         """Decide everything; nothing is written."""
         source, listing, told = read_source(path_of_source, self.dataset.manifest, self.made, self.chosen)
-        # the keys of a dataset are what they are
+        # a dataset's own keys are taken unchanged
         listing = replace(listing, split_in_key=self.made.split_in_key and not is_canonical(path_of_source))
         if listing.split_in_key and self.options.splits.one is not None:
             names = [self.options.splits.one] * listing.samples.num_rows
@@ -353,7 +354,7 @@ class _Planner:
         fitted = fit(listing, self.dataset, missing=self.chosen["members_missing"] or "skip")
         self.notes += [*told, *listing.notes, *listing.differences, *fitted.notes]
         if not self.made.known:
-            self.notes.append("provenance does not say how the dataset was packed: images are taken as they are")
+            self.notes.append("provenance does not say how the dataset was packed: images are added unchanged")
         found = packable(fitted.listing, self.options, self.dataset.manifest.beside_image)
         self.skips += found.skips
         self.notes += found.notes
@@ -367,7 +368,7 @@ class _Planner:
             work = self.executor, self.progress
             before = made_before(self.dataset, output, fresh, settings, *work)
             if before is not None:
-                self.notes.append(f"{output} was made before: it is this dataset with these samples")
+                self.notes.append(f"{output} already exists: it is this dataset with these samples")
                 return replace(self._plan(path, known, listing, source), output=output, made=before)
         counts = shard_counts(self.dataset, fresh, self.chosen["shards"], shard_samples)
         changes = shard_changes(self.dataset, fresh, counts)
@@ -401,7 +402,7 @@ class _Planner:
         )
 
     def _plan(self, path: str, known: Known, listing: Listing, source: Source) -> AppendPlan:
-        """A plan of nothing to do, with what was found on the way."""
+        """A plan with nothing to do, and what was found on the way."""
         return AppendPlan(
             "append",
             path,
@@ -423,13 +424,13 @@ class _Planner:
         return replace(made, image_template=self.made.image_template)
 
     def _tell_apart(self, found: Packable, settings: ShardSettings) -> Known:
-        """The samples that are new, with their splits where these are not made by ratio."""
+        """The samples that are new, with their splits unless those are made by ratio."""
         samples, rule = found.samples, self.options.splits
         if rule.ratios is None:
             if rule == SplitRule() and not samples.there("split").all():
                 name = self._split_of_the_others()
                 lost = int((~samples.there("split")).sum())
-                self.notes.append(f"the source does not say the split of {counted(lost, 'sample')}: taken into {name}")
+                self.notes.append(f"the source does not say the split of {counted(lost, 'sample')}: added to {name}")
                 samples = samples.with_splits([split or name for split in samples.texts("split")])
             samples, more, notes = assign_splits(samples, rule, seed=self.options.layout.seed)
             self.skips += more
@@ -443,11 +444,11 @@ class _Planner:
         return known
 
     def _split_of_the_others(self) -> str:
-        """The split of samples of which nothing says it: the only one, or that which a pack gives them."""
+        """The split for samples whose split nothing says: the only one, or the default of a pack."""
         names = list(self.dataset.manifest.splits)
         if self.made.by_lists or (len(names) > 1 and DEFAULT_SPLIT not in names):
             raise UsageError(
-                "it is not said which split the new samples are of",
+                "nothing says which split the new samples belong to",
                 code="split-unknown",
                 where=self.dataset.metadata.url,
                 expected=", ".join(names),
@@ -456,7 +457,7 @@ class _Planner:
         return names[0] if len(names) == 1 else DEFAULT_SPLIT
 
     def _divide(self, samples: Samples, listing: Listing) -> Samples:
-        """The new samples with their splits, without images that are the same as others where that was asked for."""
+        """The new samples with their splits, and without duplicate images if that was asked for."""
         if not len(samples):
             return samples.with_splits([])
         options = self.options
@@ -476,18 +477,18 @@ class _Planner:
         self.notes += divided.notes
         if splits.ratios is not None:
             self.notes.append(
-                "the new samples were divided by ratio among themselves: a pack of everything may divide otherwise"
+                "the ratios were applied to the new samples alone: packing everything again may divide them differently"
             )
         return divided.samples
 
     def _new_labels(self, fresh: Samples, fitted: Fitted) -> tuple[str, ...]:
-        """Labels that new samples have and the dataset has not, in the order of the source; told with their numbers."""
+        """Labels that are new to the dataset, in the order of the source; notes them with their numbers."""
         before = len(self.dataset.manifest.labels)
         used = set(fresh.texts("label")) if "cls" in self.dataset.manifest.members else set()
         labels = tuple(label for label in fitted.listing.labels[before:] if label in used)
         if labels:
             self.notes.append(
-                f"new labels, behind the {counted(before, 'old one')}: "
+                f"new labels, after the {counted(before, 'old one')}: "
                 + some_of([f"{before + number} {label}" for number, label in enumerate(labels)], 10)
             )
         return labels
@@ -500,7 +501,7 @@ class _Planner:
     def _steps(
         self, changes: Sequence[ShardChange], counts: Mapping[str, int], size: int, output: str | None
     ) -> tuple[list[Step], int]:
-        """What is written, copied and deleted, and how many bytes stay as they are."""
+        """The steps (write, copy, delete), and how many bytes stay unchanged."""
         steps = []
         old = {entry.path for _, entry in self.dataset.manifest.shards}
         for change in changes:
@@ -525,6 +526,6 @@ class _Planner:
 
 
 def _touched(dataset: Dataset, changes: Sequence[ShardChange]) -> list[ShardEntry]:
-    """Old shards that are not what they were afterwards."""
+    """The old shards that the changes affect."""
     concerned = {entry.path for change in changes for entry, _ in change.parts}
     return [entry for _, entry in dataset.manifest.shards if entry.path in concerned]

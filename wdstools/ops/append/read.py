@@ -1,4 +1,4 @@
-"""How the source of an append is read: as people say, otherwise as the dataset's was, otherwise by what lies there."""
+"""How to read the source of an append: as the options say, or else as the dataset's source was read, or else by its content."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 def read_source(
     path: StrPath, manifest: Manifest, made: MadeWith, chosen: AppendChoices
 ) -> tuple[Source, Listing, tuple[str, ...]]:
-    """The source, its listing, and what is to be told of how it was read. Raises as ``open_source`` and ``list`` do.
+    """The source, its listing, and notes on how it was read. Raises as ``open_source`` and ``list`` do.
 
-    A way to read it is taken that gives labels where the dataset has them, if there is one.
+    If the dataset has labels, a way of reading that gives labels is preferred.
     """
     given = _given(manifest, made, chosen)
     if given["recipe"] is None and given["image"] is None and not os.fspath(path).lower().endswith(TABLE_EXTENSIONS):
@@ -49,7 +49,7 @@ def read_source(
 
 
 def _open(path: StrPath, layout: LayoutChoices, chosen: AppendChoices) -> Source:
-    """The source; what people have not chosen themselves is left out where it does nothing for a source of this kind."""
+    """The source; if an option has no effect on this kind of source, those that the user did not set are left out."""
     try:
         return open_source(path, **layout)
     except UsageError as error:
@@ -57,14 +57,14 @@ def _open(path: StrPath, layout: LayoutChoices, chosen: AppendChoices) -> Source
             raise
     plain: LayoutChoices = {
         **layout,
-        "members_missing": None,  # decided behind the source, where its samples are made to fit
+        "members_missing": None,  # decided later, when the samples are fitted to the dataset
         "several_captions": chosen["several_captions"],
     }
     return open_source(path, **plain)
 
 
 def is_canonical(path: StrPath) -> bool:
-    """Whether a source is a dataset that wdstools has packed."""
+    """Whether a source is a dataset packed by wdstools."""
     try:
         return os.path.isdir(path) and open_dataset(path).manifest.profile == "canonical"
     except (StoreError, FormatError):
@@ -72,28 +72,28 @@ def is_canonical(path: StrPath) -> bool:
 
 
 def _given(manifest: Manifest, made: MadeWith, chosen: AppendChoices) -> LayoutChoices:
-    """What people chose, and what was chosen for the dataset where that is no matter of folders."""
+    """The options given, completed by those of the dataset that do not depend on its folders."""
     layout = part(LayoutChoices, chosen)
     usual = settle(LayoutChoices, {})
     for name, value in made.kept.items():
         if name in ("captions", "several_captions") and layout[name] == usual[name]:  # type: ignore[literal-required]
             layout[name] = value  # type: ignore[literal-required]
     if "txt" not in manifest.members and layout["captions"] is None:
-        layout["captions"] = "optional"  # none is left out for want of one
+        layout["captions"] = "optional"  # so that no sample is skipped for lacking a caption
     if layout["members_missing"] == "drop":
         raise UsageError(
             "every sample of a dataset has every member",
             where=option("members_missing", "drop"),
             expected="skip or empty",
         )
-    layout["members_missing"] = "empty"  # what the dataset's own members lack is looked at later
+    layout["members_missing"] = "empty"  # missing members of the dataset are dealt with later
     return layout
 
 
 def _as_the_dataset(made: MadeWith, given: LayoutChoices) -> Iterator[tuple[bool, LayoutChoices]]:
-    """The recipe or the templates that the dataset was read through; by what lies there; the templates without splits.
+    """The recipe or templates that the dataset was read with; then by content; then the templates without splits.
 
-    The last is a guess, which only holds where it leaves nothing out.
+    Each comes with whether it is a guess, which holds only if it leaves nothing out.
     """
     image, caption = (made.template.get(name) for name in ("image", "caption"))
     image, caption = (text if isinstance(text, str) and text else None for text in (image, caption))
@@ -107,12 +107,12 @@ def _as_the_dataset(made: MadeWith, given: LayoutChoices) -> Iterator[tuple[bool
     yield True, _with(given, recipe=_LABELS)
 
 
-#: The recipe by which a folder alone may be a class.
+#: The recipe in which a single folder may be a class.
 _LABELS = "labels"
 
 
 def _is_new_by_its_own_name(listing: Listing, manifest: Manifest) -> bool:
-    """Whether all samples have the name of the source as their label, and the dataset does not know it: that may be any name."""
+    """Whether the only label is the source's own name and new to the dataset: then it may be no label at all."""
     alone = listing.recipe == _LABELS and not listing.template["base"] and "{label}" not in listing.template["image"]
     return alone and not set(listing.labels) <= set(manifest.labels)
 

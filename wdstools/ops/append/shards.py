@@ -1,4 +1,4 @@
-"""Which shards of a dataset are written anew when samples come to it, and of what."""
+"""Which shards of a dataset to rewrite when samples are added, and what goes into them."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _NO_ROWS = np.zeros(0, np.int64)
 
 @dataclass(frozen=True, slots=True)
 class ShardChange:
-    """A shard to write: from old shards the samples of a mask, and ``rows`` of the new samples.
+    """A shard to write: the masked samples of old shards, and ``rows`` of the new samples.
 
-    ``old`` counts its old samples, ``old_bytes`` what they take; ``moved`` those of them that lie in another shard now.
+    ``old`` counts its old samples, and ``old_bytes`` their bytes; ``moved`` counts those that are in another shard now.
     """
 
     split: str
@@ -48,7 +48,7 @@ class ShardChange:
 
 
 def shard_counts(dataset: Dataset, samples: Samples, shards: int | None, shard_samples: int | None) -> dict[str, int]:
-    """The number of shards of each split: what it is, what was asked for, or, of a new split, what its samples need."""
+    """The number of shards of each split: as it is, as asked for, or, for a new split, as many as its samples need."""
     codes, names = samples.named("split")
     refuse_names(names)
     counts = {split: shards or len(entries) for split, entries in dataset.manifest.splits.items() if entries}
@@ -60,7 +60,7 @@ def shard_counts(dataset: Dataset, samples: Samples, shards: int | None, shard_s
 
 
 def shard_changes(dataset: Dataset, samples: Samples, counts: Mapping[str, int]) -> list[ShardChange]:
-    """Every shard that is written, in the manifest's order; raises UsageError where one would be empty."""
+    """Every shard to write, in the manifest's order; raises UsageError if one would be empty."""
     placed = place_among(samples, counts)
     changes: list[ShardChange] = []
     for split in sorted(counts):

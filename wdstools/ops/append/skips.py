@@ -1,4 +1,4 @@
-"""The list of skips of a dataset that more was added to."""
+"""Extend a dataset's list of skips after an append."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def joined_skips(store: Store, new: Iterable[Skip]) -> tuple[bytes, list[Skip]]:
-    """The lines that are there and the new ones, each once, in order; and those that are new.
+    """The existing and the new lines, each once, in order; and the skips that are new.
 
-    What was there is kept as it is; a list that is not as wdstools writes it keeps its order, and the new lines follow it.
+    Existing lines are kept unchanged; a list in another form than wdstools writes keeps its order, and new lines follow it.
     """
     try:
         old = read_inside(store, SKIPPED_PATH)

@@ -1,4 +1,4 @@
-"""The next version of a dataset with more samples: its shards, and the small files that follow."""
+"""Write the next version of a dataset with more samples: its shards, and then its small files."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ class NothingNewError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """What is to be written: new ``samples``, how they are packed, the shards that change, and each split's number of them.
+    """What to write: new ``samples``, how they are packed, the shards that change, and the number of shards of each split.
 
-    ``skips`` are those that are known before anything is written; ``said`` is what the history tells of the source.
+    ``skips`` are those known before anything is written; ``said`` is what the history will record about the source.
     """
 
     dataset: Dataset
@@ -61,7 +61,7 @@ class Intake:
 
     @property
     def digest(self) -> str:
-        """Of all that decides what is written, but what the source's files hold."""
+        """A digest of everything that decides what is written, except the content of the source's files."""
         digest = xxh3_128(f"append {self.dataset.root} {self.settings.labels}\n".encode())
         digest.update(to_ipc(self.samples))
         for change in self.changes:
@@ -72,7 +72,7 @@ class Intake:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The next version, and what is to be told of it."""
+    """The next version, and what to report about it."""
 
     version: NextVersion
     appended: dict[str, int]
@@ -91,7 +91,7 @@ def write_version(
     *,
     emitted: Callable[[str], dict[str, bytes]] | None,
 ) -> Written:
-    """Everything of the new version that is not as it was; shards go to ``place``. Raises NothingNewError."""
+    """Make everything of the new version that differs from the old one; shards go to ``place``. Raises NothingNewError."""
     dataset = intake.dataset
     total = sum(change.old_bytes for change in intake.changes)
     with under_way(progress, "append", total, "bytes") as tick:
@@ -125,8 +125,8 @@ def write_version(
     notes = []
     if manifest.format > dataset.manifest.format:
         notes.append(
-            f"bytes follow the end of {trailing:,} images: the dataset is of format {manifest.format} now, "
-            f"and was of {dataset.manifest.format}"
+            f"{trailing:,} images have bytes after their end: the dataset is now in format {manifest.format}, "
+            f"and was in format {dataset.manifest.format}"
         )
     version = NextVersion(manifest, files, rewritten)
     return Written(version, appended, skips, leaks, duplicates, tuple(notes), leaked)
@@ -141,7 +141,7 @@ def _tasks(intake: Intake, place: Place) -> Iterator[RewriteTask]:
 
 
 def _next_manifest(intake: Intake, written: Sequence[Rewritten], *, trailing: int) -> Manifest:
-    """The manifest with these shards; a new split of which nothing could be packed is left out."""
+    """The manifest with these shards; a new split is left out if none of its samples could be packed."""
     old = intake.dataset.manifest
     new = {one.entry.path: one.entry for one in written}
     known: dict[str, ShardEntry] = {entry.path: entry for _, entry in old.shards} | new
@@ -160,7 +160,7 @@ def _next_manifest(intake: Intake, written: Sequence[Rewritten], *, trailing: in
 
 
 def _said(dataset: Dataset, skips: Sequence[Skip], remarks: Mapping[str, int]) -> dict[str, Any]:
-    """What provenance counts over the whole dataset, with the new numbers added."""
+    """What provenance counts for the whole dataset, with the new numbers added."""
     before = read_provenance(dataset.metadata)
     skipped = _sum(before.get("skipped"), counts_of(skips))
     noted = _sum(before.get("remarks"), {code: count for code, count in remarks.items() if count})

@@ -63,8 +63,8 @@ def bench(
 
     Args:
         where: The dataset's folder or URL; it is opened as a training would.
-        executor: Where to measure, as one piece of work: on a cluster, one of its hosts. Without one it is done here.
-        progress: Receives how many of four parts are measured.
+        executor: Measures, as one task: on a cluster, on one of its hosts. Without one, this process does.
+        progress: Receives how many of the four parts are measured.
         **choices: What is measured, for how long, and how the dataset is opened; see ``BenchChoices``.
 
     Returns:

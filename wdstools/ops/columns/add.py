@@ -1,4 +1,4 @@
-"""columns add: the columns of a table, joined to the samples by their keys, beside the shards that stay as they are."""
+"""columns add: store the columns of a table, joined to the samples by key, next to the unchanged shards."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AddPlan(ColumnsPlan):
-    """Which columns of which table come to which samples."""
+    """Which columns of a table go to which samples."""
 
     dataset: Dataset | None = None
     table: Table | None = None
@@ -45,7 +45,7 @@ class AddPlan(ColumnsPlan):
     earlier: Earlier = field(default_factory=Earlier)
 
     def carry_out(self, executor: Executor, progress: Progress) -> ColumnsResult:
-        """Write the set in a staging folder, and move it in: it is there whole, or not."""
+        """Write the set in a staging folder, then move it in: it appears whole or not at all."""
         assert self.dataset is not None
         assert self.table is not None
         assert self.joined is not None
@@ -88,24 +88,24 @@ def plan_add_columns(
     progress: Progress | None = None,
     **choices: Unpack[ColumnsChoices],
 ) -> Plan[ColumnsResult | FinishResult]:
-    """Plan to add the columns of a table to a dataset: its keys are looked up, and nothing is changed.
+    """Plan to add the columns of a table to a dataset: keys are looked up, and nothing changes until the plan is applied.
 
-    A change of the dataset that was interrupted is only finished.
+    If an earlier change was interrupted, the plan only finishes it.
 
     Args:
         dataset: A dataset, its folder, or its URL in a bucket.
-        table: Parquet, CSV, TSV, JSON lines or JSON, with a column of keys; or a table of pyarrow's.
-        executor: Who reads the indexes; without one it is done here.
-        progress: Receives how many samples are looked up.
+        table: Parquet, CSV, TSV, JSON lines or JSON, with a column of keys; or a pyarrow Table.
+        executor: Reads the indexes; without one, this process does.
+        progress: Receives the number of samples looked up.
         **choices: The set's name, the column of keys, and which columns; see ``ColumnsChoices``.
 
     Returns:
-        The plan; applied, it gives a ColumnsResult, or a FinishResult where it only finished an older change.
+        The plan; applying it gives a ColumnsResult, or a FinishResult if it only finished an interrupted change.
 
     Raises:
         UsageError: A name does not fit or is taken (``columns-name``, ``columns-taken``), the table lacks a column
             (``table-columns``) or holds values of no supported type (``columns-unsupported``) or too many for one shard
-            (``columns-too-large``), a key is missing or not of one sample (``columns-key``), or none of them is in the
+            (``columns-too-large``), a key is missing or fits several samples (``columns-key``), or no key is in the
             dataset (``columns-empty``).
         FormatError: The table, a manifest or an index is damaged.
         StoreError: Storage could not be read.
@@ -126,7 +126,7 @@ def plan_add_columns(
         found = join(source, opened, executor_or_here(executor), tick)
     if not found.covered:
         raise UsageError(
-            "no key of the table is one of this dataset",
+            "no key of the table is in this dataset",
             code="columns-empty",
             where=source.path,
             expected="keys as `wdstools ls DATASET SPLIT` lists them",
@@ -159,25 +159,26 @@ def add_columns(
     progress: Progress | None = None,
     **choices: Unpack[ColumnsChoices],
 ) -> ColumnsResult | FinishResult:
-    """Add the columns of a table to a dataset: ``plan_add_columns``, carried out. No shard is touched, and the root stays.
+    """Add the columns of a table to a dataset: ``plan_add_columns``, applied. No shard is touched, and the root stays.
 
-    Rows come to the samples with their key; a sample without a row has no value (null), or with ``existing="update"`` or
-    ``"fill"`` the one that it has. The set appears whole or not at all. Afterwards its fields can be used in ``where`` and in ``wt.loader(..., columns=[...])``. Memory: about 64 bytes
-    for each row of the table, half a gigabyte, and a few times what the values of one shard take.
+    Each row goes to the sample with its key. A sample without a row has no value (null), or with ``existing="update"`` or
+    ``"fill"`` keeps the one that it has. The set appears whole or not at all. Afterwards its fields can be used in
+    ``where`` and in ``wt.loader(..., columns=[...])``. Memory needed: about 64 bytes for each row of the table, plus half
+    a gigabyte, plus a few times the size of the values of one shard.
 
     Args:
         dataset: A dataset, its folder, or its URL in a bucket.
-        table: Parquet, CSV, TSV, JSON lines or JSON, with a column of keys; or a table of pyarrow's.
-        executor: Who reads the indexes; without one it is done here.
-        progress: Receives how many samples are done.
+        table: Parquet, CSV, TSV, JSON lines or JSON, with a column of keys; or a pyarrow Table.
+        executor: Reads the indexes; without one, this process does.
+        progress: Receives the number of samples done.
         **choices: The set's name, the column of keys, and which columns; see ``ColumnsChoices``.
 
     Returns:
-        What was added; a FinishResult where an older change was only finished: call it again.
+        What was added; a FinishResult if only an interrupted change was finished: call it again.
 
     Raises:
         UsageError: As ``plan_add_columns``; or one key has different values (``columns-differ``).
-        BusyError: Another process changes the dataset.
+        BusyError: Another process is changing the dataset.
         FormatError: The table, a manifest or an index is damaged.
         StoreError: Storage could not be read or written, or the table changed while it was read.
     """
@@ -186,15 +187,15 @@ def add_columns(
 
 
 def _name_of(table: Any) -> str:
-    """What a set is called if nobody says: as its file."""
+    """The default name of a set: that of its file."""
     if not isinstance(table, str | os.PathLike):
-        raise UsageError("a set of columns needs a name", where=option("name"), expected="a name, as scores")
+        raise UsageError("a set of columns needs a name", where=option("name"), expected="a name, such as scores")
     name = os.path.basename(os.fspath(table)).partition(".")[0].lower()
     return re.sub(r"[^a-z0-9_-]+", "-", name).strip("-")[:64]
 
 
 def refuse_name(name: str) -> None:
-    """Refuse what no set can be called; raises UsageError (``columns-name``)."""
+    """Refuse a name that no set can have; raises UsageError (``columns-name``)."""
     if not is_set_name(name):
         raise UsageError(
             "a set of columns cannot have this name",
@@ -213,5 +214,5 @@ def _steps(dataset: Dataset, name: str, found: Join, earlier: Earlier, *, grows:
             action = "rewrite" if path in earlier.seen else "write"
             yield Step(action, path, detail=f"{covered:,} of {entry.samples:,} samples have a row")
     for path in sorted(earlier.seen.keys() - made.keys() - {set_path(name)}):
-        yield Step("delete", path, detail=f"of the set {name} as it was")
+        yield Step("delete", path, detail=f"of the old set {name}")
     yield Step("rewrite" if earlier.seen else "write", set_path(name))

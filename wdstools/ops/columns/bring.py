@@ -1,4 +1,4 @@
-"""Added columns that the same dataset has elsewhere and lacks here: a pull onto what it brought before takes them along."""
+"""Bring added columns that the same dataset has elsewhere and lacks here, when a pull is repeated."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 def missing_sets(source: Dataset, here: Dataset) -> tuple[ColumnSet, ...]:
-    """The sets of ``source`` that ``here``, the same dataset, lacks; those of another version stay where they are.
+    """The sets of ``source`` that ``here``, the same dataset, lacks; sets made for another version are not included.
 
-    Raises UsageError (``columns-taken``) where a set here has the name and not the values, and as ``refuse_clashes``.
+    Raises UsageError (``columns-taken``) if a set here has the same name and other values, and as ``refuse_clashes``.
     """
     mine = {one.name: one for one in column_sets(here)}
     missing = []
@@ -35,7 +35,7 @@ def missing_sets(source: Dataset, here: Dataset) -> tuple[ColumnSet, ...]:
             missing.append(one)
         elif dumps(mine[one.name]) != dumps(one):
             raise UsageError(
-                "a set of columns here has the name of one there, and other values",
+                "the set of columns here has other values than the one of the same name there",
                 code="columns-taken",
                 where=f"{here.metadata.url}/{set_path(one.name)}",
                 got=one.name,
@@ -45,7 +45,7 @@ def missing_sets(source: Dataset, here: Dataset) -> tuple[ColumnSet, ...]:
 
 
 def bring_sets(source: Dataset, here: Dataset, executor: Executor, progress: Progress) -> tuple[tuple[str, ...], int]:
-    """Bring the sets that are missing here, each whole or not at all; gives their names, and their bytes.
+    """Bring the sets that are missing here, each whole or not at all; returns their names and their total size in bytes.
 
     Raises as ``missing_sets`` and ``land_set``, FormatError (``columns-damaged``), and StoreError.
     """

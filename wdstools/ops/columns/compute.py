@@ -1,4 +1,4 @@
-"""Columns that are computed from the samples: shard by shard over an executor, each finished shard kept for the next run."""
+"""Compute columns from the samples, shard by shard over an executor; finished shards are kept for the next run."""
 
 from __future__ import annotations
 
@@ -64,33 +64,35 @@ def map_columns(
 ) -> ColumnsResult | FinishResult:
     """Compute columns from the samples of a dataset, and add them to it as a set.
 
-    Each shard is one item of work. The set appears when all are finished, whole or not at all. Shards that were finished
-    when a run was stopped are not computed again by the next one, as long as the function is the same: its code, its
-    defaults, the variables that it encloses, the arguments of a ``partial``, and the functions and plain values that it
-    uses of its own module. Of a function that cannot be pickled with these, nothing is kept. Other modules, files and
-    objects in global variables are not looked at: if these changed, say ``restart=True``.
+    Each shard is one task. The set appears once all are finished, whole or not at all. If a run is stopped, the next one
+    does not compute its finished shards again, provided that the function is the same: its code, its defaults, the
+    variables that it closes over, the arguments of a ``partial``, and the functions and plain values that it uses from
+    its own module. For a function that cannot be pickled with these, nothing is kept. Other modules, files and objects in
+    global variables are not compared: if they have changed, pass ``restart=True``.
 
     Args:
         dataset: A dataset, its folder, or its URL in a bucket.
-        function: Of a sample (extension -> bytes, and ``key``), giving a dictionary of values by field, or None for none; with
-            ``batch_size`` of a list of samples, giving a list or an array for each field. Other processes import it by name.
-        columns: The type of each field: ``bool``, ``int64``, ``float32``, ``float64``, ``string``, or as ``float32[512]``.
-        name: What the set is called.
+        function: Takes a sample (extension -> bytes, and ``key``) and returns a dictionary of values by field, or None for
+            no values. With ``batch_size`` it takes a list of samples and returns a list or an array for each field.
+            Other processes import it by name.
+        columns: The type of each field: ``bool``, ``int64``, ``float32``, ``float64``, ``string``, or such as
+            ``float32[512]``.
+        name: The name of the set.
         batch_size: How many samples of a shard the function gets at once.
         restart: Compute everything again.
-        existing: What becomes of a set of this name that is there: ``refuse`` it, ``replace`` it, ``update`` its values, or
-            ``fill`` in those that are missing, as of samples that came since: only these samples are computed.
-        executor: Who computes; without one it is done here.
-        progress: Receives how many samples are done.
+        existing: What to do if there is a set of this name: ``refuse`` to go on, ``replace`` it, ``update`` its values, or
+            ``fill`` in missing ones, for instance those of samples added since: only these samples are computed.
+        executor: Does the computing; without one, this process does.
+        progress: Receives the number of samples done.
 
     Returns:
-        What was added; a FinishResult where an older change was only finished: call it again.
+        What was added; a FinishResult if only an interrupted change was finished: call it again.
 
     Raises:
-        UsageError: A name or type does not fit, or is taken; the function failed (``function-failed``), or gave what is no
-            value of a field (``columns-unsupported``).
-        BusyError: Another process computes this set, or columns of this name were begun with another function or other
-            fields (``partial-of-other-plan``).
+        UsageError: A name or type does not fit, or is taken; the function failed (``function-failed``), or returned
+            something that does not fit its field (``columns-unsupported``).
+        BusyError: Another process is computing this set, or columns of this name were begun with another function or
+            other fields (``partial-of-other-plan``).
         IntegrityError: A sample is damaged.
         StoreError: Storage could not be read or written.
     """
@@ -127,7 +129,7 @@ def map_columns(
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What is computed: ``plan`` tells it from any other."""
+    """What to compute: ``plan`` is the digest of all of it."""
 
     dataset: Dataset
     name: str
@@ -141,7 +143,7 @@ class _Work:
 def _computed(
     work: _Work, executor: Executor, progress: Progress, *, restart: bool
 ) -> tuple[ColumnSet, Collection[Computed]]:
-    """The set as it landed, and what became of each shard."""
+    """The set as it landed, and the outcome for each shard."""
     dataset, name, given, earlier = work.dataset, work.name, work.given, work.earlier
     store = require_changeable(dataset)
     shards = [entry for _, entry in dataset.manifest.shards]
@@ -169,7 +171,7 @@ def _computed(
         finally:
             if made is None and given.digest is None:
                 place.drop({column_path(name, path): one.shard.sha256 for path, one in done.items()})
-            if made is not None or given.digest is None or len(journal.lines()) <= 1:  # nothing that is of use again
+            if made is not None or given.digest is None or len(journal.lines()) <= 1:  # nothing worth keeping
                 scratch.remove()
     with translated(here):
         remove_if_empty(os.path.dirname(here))
@@ -182,7 +184,7 @@ def _fields(columns: Mapping[str, str]) -> tuple[ColumnField, ...]:
         raise UsageError(
             "columns need names and types",
             where=option("columns"),
-            expected="a dictionary, as {'score': 'float32'}",
+            expected="a dictionary, such as {'score': 'float32'}",
             got=repr(columns)[:100],
         )
     found = []
@@ -197,7 +199,7 @@ def _fields(columns: Mapping[str, str]) -> tuple[ColumnField, ...]:
                 "a column cannot have this name or type",
                 code="columns-name",
                 where=f"{name!r}: {kind!r}"[:200],
-                expected="a name of letters, digits and _, and bool, int64, float32, float64, string, or as float32[512]",
+                expected="a name of letters, digits and _; and bool, int64, float32, float64, string, or such as float32[512]",
             )
         found.append(field)
     return tuple(found)

@@ -1,4 +1,4 @@
-"""The shards of columns that are being computed: each is one item of work, and kept for the next run when it is finished."""
+"""The shards of columns that are being computed: each is one task, and finished ones are kept for the next run."""
 
 from __future__ import annotations
 
@@ -41,34 +41,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class KeptHere:
-    """Finished files of a set, below a folder of this machine."""
+    """Finished files of a set, kept below a folder on this machine."""
 
     local_paths: ClassVar[tuple[str, ...]] = ("folder",)
 
     folder: str
 
     def keep(self, path: str, data: bytes, sha256: str) -> None:
-        """Keep a file of the set, durable."""
+        """Keep a file of the set, durably."""
         del sha256
         LocalStore(self.folder).put(path, data)
 
     def kept(self, path: str, sha256: str) -> bytes:
-        """A file that was kept; the caller looks whether it is whole."""
+        """A file that was kept; the caller checks whether it is whole."""
         del sha256
         return LocalStore(self.folder).get(path)
 
     def drop(self, paths: Mapping[str, str]) -> None:
-        """Nothing: they go with the folder."""
+        """Do nothing: they go with the folder."""
 
     def bring(self, paths: Mapping[str, str], work: str) -> None:
-        """Put these files (path -> SHA-256) below ``work``, from where they become the set's."""
+        """Put these files (path -> SHA-256) below ``work``, from where they are moved into the set."""
         for path in paths:
             LocalStore(work).put(path, LocalStore(self.folder).get(path))
 
 
 @dataclass(frozen=True, slots=True)
 class KeptThere:
-    """Finished files of a set in the object store that it is for: they wait where its next version waits."""
+    """Finished files of a set, kept in the object store that it is for, where files of its next version wait."""
 
     ours: Ours
 
@@ -78,18 +78,18 @@ class KeptThere:
         return self.ours.store
 
     def keep(self, path: str, data: bytes, sha256: str) -> None:
-        """Store a file of the set, by whoever made it."""
+        """Store a file of the set, from the worker that made it."""
         key, store = waiting_path(path, sha256), self.store
         self.ours.create_noted(key, sha256, lambda only_if: store.put_data(key, data, only_if=only_if))
 
     def kept(self, path: str, sha256: str) -> bytes:
-        """A file that was kept; the caller looks whether it is whole."""
+        """A file that was kept; the caller checks whether it is whole."""
         return get_whole(self.store, waiting_path(path, sha256), MAX_COLUMNS_BYTES)
 
     def drop(self, paths: Mapping[str, str]) -> None:
-        """Take these files (path -> SHA-256) away, which nobody can use again; those that the list names already are the set's, and stay.
+        """Delete these files (path -> SHA-256), which are of no more use; those that the list names belong to the set and stay.
 
-        Where this cannot be told, all stay.
+        If the list cannot be read, all stay.
         """
         with contextlib.suppress(StoreError, FormatError):
             listed = {waiting_path(path, sha256) for path, sha256 in read_sums(self.store).items()}
@@ -98,7 +98,7 @@ class KeptThere:
             self.ours.tidy(read_sums(self.store))
 
     def bring(self, paths: Mapping[str, str], work: str) -> None:
-        """Nothing: they are moved where they lie."""
+        """Do nothing: they are moved within the store."""
 
 
 Kept = KeptHere | KeptThere
@@ -106,7 +106,7 @@ Kept = KeptHere | KeptThere
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """The function of the user's: a model in it goes to a worker once. ``digest`` tells it from others, if that is known."""
+    """The user's function; a model in it is sent to each worker once. ``digest`` identifies it; None if it has none."""
 
     travels_once: ClassVar[bool] = True
 
@@ -116,7 +116,7 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class ComputeTask:
-    """A shard whose values are computed, and where they are kept; values of ``earlier`` stay where they should."""
+    """A shard whose values to compute, and where to keep them; values of ``earlier`` stay as its rule says."""
 
     dataset: Dataset
     entry: ShardEntry
@@ -130,14 +130,14 @@ class ComputeTask:
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """A file that is finished, and how many of its samples have a value in any field."""
+    """A finished file, and how many of its samples have a value in any field."""
 
     shard: ColumnShard
     covered: int
 
 
 def compute_shard(task: ComputeTask, tick: Tick) -> Computed:
-    """Compute the values of one shard's samples, and write them, durable; where none are wanted, the file stays."""
+    """Compute the values of one shard's samples, and write them durably; if none are wanted, the old file stays."""
     entry, earlier = task.entry, task.earlier
     before = earlier.table(entry.path)
     wanted = earlier.wanted(before, task.fields, entry.samples)
@@ -159,11 +159,11 @@ def compute_shard(task: ComputeTask, tick: Tick) -> Computed:
 
 
 def _values(task: ComputeTask, reader: ShardReader, rows: Sequence[int], tick: Tick) -> Values:
-    """What the function gives of some samples of a shard."""
+    """What the function returns for some samples of a shard."""
     function = task.function.call
     values = Values(task.fields)
     step = task.batch_size or 1
-    hint = "shards that are finished are kept: call it again" if task.function.digest else ""
+    hint = "finished shards are kept: run it again to go on from there" if task.function.digest else ""
     with Calling(name_of(function), hint=hint) as calling:
         for first in range(0, len(rows), step):
             samples = [reader.sample(row) for row in rows[first : first + step]]
@@ -178,7 +178,7 @@ def _values(task: ComputeTask, reader: ShardReader, rows: Sequence[int], tick: T
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """Which work it is: the name of the set, the digests of the function and of all else, and of the document of the set that is there."""
+    """Identifies the work: the set's name, and the digests of the function, of everything else, and of the existing set."""
 
     name: str
     function: str | None
@@ -187,17 +187,17 @@ class Begun:
 
 
 def begun(scratch: Scratch, journal: Journal, head: Begun, place: Kept, *, restart: bool) -> list[dict[str, Any]]:
-    """What an interrupted run of the same work has noted; raises BusyError (``partial-of-other-plan``).
+    """What an interrupted run of the same work has recorded; raises BusyError (``partial-of-other-plan``).
 
-    What is not gone on with is taken away.
+    Work that is not resumed is deleted.
     """
     lines = journal.lines()
     first = {"function": head.function, "plan": head.plan}
     landing = journal.landing()
-    is_over = landing is not None and landing["landing"] == head.there  # it was killed when its set was there
+    is_over = landing is not None and landing["landing"] == head.there  # it was killed after its set had landed
     if lines and lines[0] != first and not restart and not is_over:
         raise BusyError(
-            "columns of this name were begun with another function or other fields, and are not finished",
+            "columns of this name were begun with another function or other fields, and not finished",
             code="partial-of-other-plan",
             where=scratch.path,
             hint=f"add {option('restart', True)} to begin again, or choose another name",
@@ -205,7 +205,7 @@ def begun(scratch: Scratch, journal: Journal, head: Begun, place: Kept, *, resta
     if lines and not restart and not is_over and head.function is not None:
         return lines[1:]
     if lines and not restart and not is_over:
-        tell("columns", "begun again: this function cannot be told from another", where=scratch.path)
+        tell("columns", "starting again: there is no telling whether this is the same function", where=scratch.path)
     place.drop(_noted(lines[1:], head.name))
     scratch.clear()
     journal.remove()
@@ -222,7 +222,7 @@ def _noted(lines: Sequence[dict[str, Any]], name: str) -> dict[str, str]:
 def finished(
     place: Kept, lines: Sequence[dict[str, Any]], columns: ColumnSet, samples: Mapping[str, int]
 ) -> dict[str, Computed]:
-    """Those files that are as they were noted. What a line says is believed of none: it is computed again."""
+    """Those files that match their record. Records are not trusted: each file is read and described again."""
     names = ["key", *(field.name for field in columns.fields)]
     found = {}
     for line in lines:
@@ -244,7 +244,7 @@ def finished(
 def compute(
     tasks: Sequence[ComputeTask], journal: Journal, executor: Executor, progress: Progress, done: dict[str, Computed]
 ) -> None:
-    """Compute shards, and note each that is finished, in ``done`` too; at the first error no more are begun."""
+    """Compute shards, and record each finished one, also in ``done``; after the first error no more are begun."""
     errors: list[Exception] = []
 
     def offered() -> Iterator[ComputeTask]:
@@ -275,7 +275,7 @@ def land_computed(
     *,
     executor: Executor | None = None,
 ) -> ColumnSet:
-    """Make what was computed of each shard the set's. Raises as ``land_set``."""
+    """Land the computed files of all shards as a set. Raises as ``land_set``."""
     columns = replace(empty, shards=tuple(done[entry.path].shard for _, entry in dataset.manifest.shards))
     stays = () if earlier.columns is None else earlier.columns.shards
     made = {column_path(columns.name, shard.path): shard.sha256 for shard in columns.shards if shard not in stays}

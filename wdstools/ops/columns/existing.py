@@ -1,4 +1,4 @@
-"""A set of the same name that is there already: refused, replaced, or kept where nothing new is said of it."""
+"""An existing set of the same name: refused, replaced, or kept where there are no new values."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _NUMBERS = ("int64", "float32", "float64")
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """What is there under a name. ``seen`` are its lines in the list of sets; ``columns`` is the set whose values stay.
+    """What exists under a name. ``seen`` are its lines in the list of sets; ``columns`` is the set whose values stay.
 
-    ``only_missing``: they stay wherever there are any, and else where nothing new is given.
+    ``only_missing``: every existing value stays; without it, only those for which no new value is given.
     """
 
-    #: Every item of work that reads the set holds it: see ``executors.shared``.
+    #: Every task that reads the set holds it: see ``executors.shared``.
     travels_once: ClassVar[bool] = True
 
     seen: Mapping[str, str] = field(default_factory=dict)
@@ -45,26 +45,27 @@ class Earlier:
 
     @property
     def change(self) -> str:
-        """What becomes of it: a stable word."""
+        """What happens to it: a stable word."""
         if not self.seen:
             return "added"
         return "replaced" if self.columns is None else "updated"
 
     def fields(self, new: Sequence[ColumnField]) -> tuple[ColumnField, ...]:
-        """The fields of the set once these are in it."""
+        """The fields of the set once these are added."""
         kept = {} if self.columns is None else {one.name: one for one in self.columns.fields}
         return tuple(one for _, one in sorted(({one.name: one for one in new} | kept).items()))
 
     def grows(self, new: Sequence[ColumnField]) -> bool:
-        """Whether every file is written anew: the set has other fields with these, or none of its values stay."""
+        """Whether every file is rewritten: these fields are new to the set, or none of its values stay."""
         return self.columns is None or self.fields(new) != self.columns.fields
 
     def kinds(
         self, new: Sequence[ColumnField], *, texts: bool = False, empty: Collection[str] = ()
     ) -> tuple[ColumnField, ...]:
-        """New fields with the types that they have already; raises UsageError (``columns-unsupported``) where these differ too much.
+        """New fields with the types that the set has for them; raises UsageError (``columns-unsupported``) if they do not fit.
 
-        ``texts``: all values are written as text, and so may be texts. ``empty``: columns without a value are of any type.
+        ``texts``: all values are written as text, so they also fit a field of text. ``empty``: columns without a value fit
+        any type.
         """
         kept = {} if self.columns is None else {one.name: one for one in self.columns.fields}
         for one in new:
@@ -74,7 +75,7 @@ class Earlier:
                 continue
             if not (one.kind == old.kind or (numbers and one.width == old.width) or (texts and old.kind == "string")):
                 raise UsageError(
-                    "a column has another type than the values that are there",
+                    "a column has another type than its existing values",
                     code="columns-unsupported",
                     where=one.name,
                     expected=old.kind,
@@ -84,13 +85,13 @@ class Earlier:
         return tuple(kept.get(one.name, one) for one in new)
 
     def table(self, path: str) -> pa.Table | None:
-        """The rows of a shard that are there; None where none of them stay."""
+        """The existing rows of a shard; None if none of them stay."""
         if self.columns is None or self.store is None:
             return None
         return shard_values(self.store, self.columns, path, ["key", *(one.name for one in self.columns.fields)])
 
     def wanted(self, table: pa.Table | None, new: Sequence[ColumnField], rows: int) -> NDArray[np.bool_]:
-        """The rows of a shard in which a new field may get a value; ``table`` are those that are there."""
+        """The rows of a shard in which a new field may get a value; ``table`` has the existing rows."""
         if table is None or not self.only_missing or not all(one.name in table.column_names for one in new):
             return np.ones(rows, np.bool_)
         wanted = np.zeros(rows, np.bool_)
@@ -99,7 +100,7 @@ class Earlier:
         return wanted
 
     def merged(self, old: pa.Table | None, new: pa.Table, there: NDArray[np.bool_]) -> pa.Table:
-        """The rows of a shard: new values where they are ``there`` and may be, and otherwise the old ones."""
+        """The rows of a shard: new values where they are ``there`` and allowed, and otherwise the old ones."""
         if old is None:
             return new
         arrays = [one_chunk(old.column("key"))]
@@ -118,10 +119,10 @@ class Earlier:
 
 
 def find_earlier(dataset: Dataset, name: str, existing: Existing) -> Earlier:
-    """What is there under a name.
+    """What exists under a name.
 
-    Raises UsageError: it is to be refused (``columns-taken``), or its values are to stay and are of another version
-    of the dataset (``columns-stale``); and FormatError where these cannot be read.
+    Raises UsageError if it is to be refused (``columns-taken``), or if its values are to stay but are for another version
+    of the dataset (``columns-stale``); and FormatError if they cannot be read.
     """
     store = require_changeable(dataset)
     sums = read_sums(store)

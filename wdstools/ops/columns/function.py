@@ -1,4 +1,4 @@
-"""Functions of users: whether they can go to other processes, and what tells them apart: the SHA-256 of a function's code, its arguments, and what it holds."""
+"""User functions: whether they can be sent to other processes, and a digest of their code, arguments and variables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PLAIN = (int, float, complex, str, bytes, bool, type(None))
 
 
 def name_of(function: Any) -> str:
-    """What a function is called in messages."""
+    """The name of a function in messages."""
     inner = _inner(function)
     return str(getattr(inner, "__qualname__", type(inner).__qualname__))
 
@@ -31,15 +31,15 @@ def module_of(function: Any) -> str:
 
 
 def digest_of(function: Any) -> str | None:
-    """The same for a function that is the same in every run; None where that cannot be known.
+    """A digest that stays the same from run to run as long as the function does; None if there is no telling.
 
     It covers the code, the defaults, the variables of enclosing functions, the arguments of a ``partial``, the object of a
-    method, and what the code takes from its own module: functions and plain values. Other modules, files and objects in
-    global variables are not looked at.
+    method, and what the code uses from its own module: functions and plain values. Other modules, files and objects in
+    global variables are not covered.
     """
     sink = _Hash()
     try:
-        with Calling(name_of(function)):  # objects are pickled by methods of their own
+        with Calling(name_of(function)):  # pickling an object runs its own methods
             _Pickler(sink, module_of(function)).dump(_marked(function))
     except UsageError:
         return None
@@ -53,7 +53,7 @@ def _inner(function: Any) -> Any:
 
 
 def _marked(function: Any) -> tuple[Any, ...]:
-    """A function and, of an object that is called, the methods of its class."""
+    """A function and, for a callable object, the methods of its class."""
     inner = _inner(function)
     owner = type(inner.__self__) if isinstance(inner, MethodType) else type(inner)
     if isinstance(inner, type) or owner.__module__ in ("builtins", "functools"):
@@ -69,7 +69,7 @@ def _marked(function: Any) -> tuple[Any, ...]:
 
 
 class _Hash:
-    """A file whose bytes are not kept."""
+    """A file object that hashes what is written."""
 
     def __init__(self) -> None:
         self.digest = hashlib.sha256()
@@ -81,7 +81,7 @@ class _Hash:
 
 
 class _Pickler(pickle.Pickler):
-    """Pickles functions as what they are made of, and not as their names."""
+    """Pickles functions by content instead of by name."""
 
     def __init__(self, sink: _Hash, module: str) -> None:
         super().__init__(sink, 5)
@@ -90,7 +90,7 @@ class _Pickler(pickle.Pickler):
         self._seen: dict[int, object] = {}
 
     def reducer_override(self, found: Any) -> Any:
-        """What takes the place of a function, its code, or a variable that it encloses."""
+        """The replacement for a function, its code, or a variable that it closes over."""
         if isinstance(found, FunctionType):
             return tuple, (self._function(found),)
         if isinstance(found, CodeType):
@@ -115,7 +115,7 @@ class _Pickler(pickle.Pickler):
         return [*named, found.__code__, defaults, keywords, closure, self._globals(found)]
 
     def _globals(self, found: FunctionType) -> list[tuple[str, Any]]:
-        """Functions and plain values of the same module that a function names."""
+        """The functions and plain values of its own module that a function names."""
         if found.__module__ != self._module:
             return []
         named = [(name, found.__globals__.get(name)) for name in sorted(_names(found.__code__))]
@@ -132,7 +132,7 @@ def _names(code: CodeType) -> set[str]:
 
 
 def _code(code: CodeType) -> list[Any]:
-    """Code, without the lines that it stands on."""
+    """Code without its line numbers."""
     names = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
     counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
     consts = [_ordered(value) for value in code.co_consts]
@@ -147,7 +147,7 @@ def _cell(cell: CellType) -> Any:
 
 
 def _ordered(value: Any) -> Any:
-    """A value whose sets are in an order that does not depend on the process."""
+    """A value with its sets in an order that does not depend on the process."""
     if isinstance(value, set | frozenset):
         return ["set", sorted(map(repr, value))]
     return tuple(map(_ordered, value)) if type(value) is tuple else value
@@ -165,9 +165,9 @@ def refuse_unnamed(function: Any, executor: Executor) -> None:
         pickle.dumps(function)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise UsageError(
-            "this function cannot go to other processes: they import it by its name",
+            "this function cannot be sent to other processes: they import it by name",
             code="function-unnamed",
             where=name_of(function),
             got=str(error)[:200],
-            hint="define it at the top of a module, or compute here: without executor, or with threads",
+            hint="define it at the top level of a module, or compute in this process: without an executor, or with threads",
         ) from error

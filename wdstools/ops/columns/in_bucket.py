@@ -1,7 +1,7 @@
-"""Columns of a dataset in an object store: the list of sets names what counts, whatever else lies there.
+"""Columns of a dataset in an object store: only what the list of sets names counts, whatever else is there.
 
-The files of a new set come first, and the list last. Those of a set's next version wait under their digests (``columns.waiting``)
-until the list, replaced in one piece, names them; then they are moved to their places (``moving``).
+The files of a new set are stored first, and the list last. The files of a set's next version wait under their digests
+(``columns.waiting``) until the list, replaced in one request, names them; then they are moved into place (``moving``).
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ def land_in_bucket(
     executor: Executor,
     require: Callable[[dict[str, str]], dict[str, str]],
 ) -> None:
-    """Store a set whose new files lie in ``made``, or wait in the store already; ``seen`` are the lines of the one that it replaces.
+    """Store a set whose new files are in ``made``, or already wait in the store; ``seen`` are the lines of the set it replaces.
 
-    Whoever is killed leaves the old set, or none, or the new one. What a killed run of ours has stored, as its notes say, is
-    taken if it is whole, and else replaced; anything else is in the way. ``require`` looks at the list as it is, and gives it. Raises StoreError
-    (``file-in-the-way``), and BusyError where another process changes the list at the same time.
+    A run that is killed leaves the old set, none, or the new one. What a killed run of ours has stored, according to its
+    notes, is used if it is whole, and replaced if not; anything else is in the way. ``require`` checks the current list
+    and returns it. Raises StoreError (``file-in-the-way``), and BusyError if another process changes the list meanwhile.
     """
     store, name = remote(dataset.metadata), columns.name
     version = _version(store)
@@ -89,7 +89,7 @@ def land_in_bucket(
         elif waiting_path(path, digest) not in waiting:
             raise busy(store)
     note_gone(store, name, {path: digest for path, digest in seen.items() if path not in files})
-    # what takes no other's place is there before the list names it
+    # files that replace nothing are in place before the list names them
     first = {} if seen else {path: digest for path, digest in new.items() if path not in spoiled}
     move_all(store, first, executor, first=True)
     if seen:
@@ -103,10 +103,10 @@ def land_in_bucket(
 
 
 def _list_new(landing: Landing, ours: Ours, version: str, sums: Mapping[str, str], waits: Collection[str] = ()) -> None:
-    """Have the list name a set that it did not name, if all of it is there, and before and after nobody took it away.
+    """Add a new set to the list, if all of it is there and nobody takes it away before or just after that.
 
-    Who removes what was begun takes the notes first, then looks at the list, then takes the files: so either he sees the list
-    or we see that the notes are gone, and take the set out of the list again.
+    A process that removes unfinished work deletes the notes first, then reads the list, then deletes the files. So either
+    it sees our list, or we see that the notes are gone, and take the set out of the list again.
     """
     notes = [*ours.notes()]
     landing.require_there(waits)
@@ -119,7 +119,7 @@ def _list_new(landing: Landing, ours: Ours, version: str, sums: Mapping[str, str
 
 
 def _take_back(store: RemoteStore, files: Mapping[str, str]) -> None:
-    """Take a set out of the list again, which others may change at the same time."""
+    """Take a set out of the list again, even while others change the list."""
     for _ in range(3):
         version, listed = _version(store), read_sums(store)
         if any(listed.get(path) != digest for path, digest in files.items()):
@@ -129,14 +129,14 @@ def _take_back(store: RemoteStore, files: Mapping[str, str]) -> None:
 
 
 def _spoiled(ours: Ours, in_place: Sequence[str], new: Mapping[str, str]) -> dict[str, str]:
-    """Files of ours that a killed run left in the places of ``new`` ones and that are others, with the digests that they have."""
+    """Files of ours with other bytes, left by a killed run in the places of ``new`` ones, with the digests that they have."""
     named = ours.named() if in_place else {}
     there = {path: sha256_there(ours.store, path) for path in in_place if path in new and path in named}
     return {path: digest for path, digest in there.items() if digest not in ("", new[path])}
 
 
 def _clear(ours: Ours, waiting: Iterable[str], sums: Mapping[str, str]) -> None:
-    """Take away what waits no more, and what an earlier run of ours left; then our notes."""
+    """Delete what need not wait any more, and what an earlier run of ours left; then our notes."""
     clear_waiting(ours, waiting)
     if left := left_in_place(ours.store, ours.name, sums):
         ours.delete(left)
@@ -146,11 +146,11 @@ def _clear(ours: Ours, waiting: Iterable[str], sums: Mapping[str, str]) -> None:
 def drop_in_bucket(
     dataset: Dataset, deleted: Sequence[str], require: Callable[[dict[str, str]], dict[str, str]]
 ) -> None:
-    """Take the files of a set away, its document last, then the set out of the list, which stays, if empty.
+    """Delete the files of a set, its document last, then take the set out of the list, which stays even if it is empty.
 
-    ``require`` looks at the list as it is and gives what is left of it. While the list names the set nobody can add it anew, so
-    no file of another goes; and what is cut short is seen as damage, and removed by the same command. Raises BusyError
-    where another process changes the list at the same time.
+    ``require`` checks the current list and returns what is left of it. As long as the list names the set, nobody can add
+    it again, so no other set's file is deleted; an interrupted removal shows as damage, and the same command finishes it.
+    Raises BusyError if another process changes the list meanwhile.
     """
     store = remote(dataset.metadata)
     version = _version(store)
@@ -172,9 +172,9 @@ def drop_in_bucket(
 def drop_waiting(
     dataset: Dataset, name: str, deleted: Sequence[str], require: Callable[[dict[str, str]], dict[str, str]]
 ) -> None:
-    """Take files away that were stored for a set which never came, and the notes of them. Raises as ``drop_in_bucket``.
+    """Delete files that were stored for a set that was never finished, and their notes. Raises as ``drop_in_bucket``.
 
-    The notes go first, for ones of other names: whoever is storing the set sees that, and a killed removal is gone on with.
+    The notes are renamed first: a process that is storing the set sees that, and a killed removal can be resumed.
     """
     store = remote(dataset.metadata)
     version = _version(store)
@@ -198,7 +198,7 @@ def drop_waiting(
 
 
 def _create(ours: Ours, path: str, digest: str, made: LocalStore, noted: Sequence[str]) -> None:
-    """Store a file in its place; what came there since it was ``noted`` is not ours."""
+    """Store a file in its place; anything that appeared there after it was ``noted`` is not ours."""
     file, store = made.locate(path), ours.store
     try:
         create(
@@ -225,7 +225,7 @@ def _version(store: RemoteStore) -> str:
 
 
 def _change(store: RemoteStore, version: str, sums: Mapping[str, str]) -> None:
-    """Replace the list if it still is of that version: by a condition where the store knows one, and by a look."""
+    """Replace the list if it is still of that version: by a conditional request if the store has them, and by a check."""
     data = render_sums(dict(sums))
     if _version(store) != version:
         raise busy(store)

@@ -1,4 +1,4 @@
-"""Which row of a table is of which sample: by a hash of the key, eight bytes a row, however long keys are."""
+"""Match the rows of a table to samples by a hash of the key: eight bytes a row, however long the keys are."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """For each shard, the row of the table of each of its samples, -1 for none; and how the two agree.
+    """For each shard, the table row of each of its samples (-1 for none), and how well the two match.
 
     ``repeated`` counts rows whose key an earlier row has; ``absent`` counts rows whose key no sample has.
     """
@@ -49,7 +49,7 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class _KeysTask:
-    """A shard whose keys are hashed."""
+    """A shard whose keys to hash."""
 
     dataset: Dataset
     entry: ShardEntry
@@ -76,7 +76,7 @@ def join(table: Table, dataset: Dataset, executor: Executor, tick: Tick) -> Join
         hits = _hits(found, rows)
     if (hits > 1).any():
         raise UsageError(
-            "several samples of this dataset have the same key, so no row of the table can be given to one of them",
+            "several samples of this dataset have the same key, so a row of the table cannot be assigned to one of them",
             code="columns-key",
             where=dataset.metadata.url,
             got=", ".join(_keys_at(table, np.flatnonzero(hits > 1)[:1])),
@@ -88,7 +88,7 @@ def join(table: Table, dataset: Dataset, executor: Executor, tick: Tick) -> Join
 
 
 def _hits(found: Sequence[NDArray[np.int64]], rows: int) -> NDArray[np.int64]:
-    """How many samples each row is given to."""
+    """How many samples each row is assigned to."""
     hits = np.zeros(rows, np.int64)
     for of_shard in found:
         np.add.at(hits, of_shard[of_shard >= 0], 1)
@@ -96,7 +96,7 @@ def _hits(found: Sequence[NDArray[np.int64]], rows: int) -> NDArray[np.int64]:
 
 
 def _compare(table: Table, dataset: Dataset, found: Sequence[NDArray[np.int64]], rows: NDArray[np.int64]) -> None:
-    """Take these rows away from samples that have only the hash of their key."""
+    """Unassign these rows from samples that share only the hash of their key."""
     keys = _keys_at(table, rows)
     for (_, entry), of_shard in zip(dataset.manifest.shards, found, strict=True):
         at = np.flatnonzero(np.isin(of_shard, rows))

@@ -1,4 +1,4 @@
-"""What the values of a column are, in a table of text or JSON, where nothing says so but the values themselves."""
+"""Infer the type of a column in a table of text or JSON, where only the values themselves tell."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ _FLOAT_RE = re.compile(r"-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|-?(nan|i
 _BOOLS = {"true": True, "false": False}
 _WIDE = 2**63
 _NUMBERS = frozenset({"text:int", "text:float", "text:wide", "text:huge", "text:large"})
-#: More digits than any whole number has that a float holds.
+#: More digits than any integer that a float can represent.
 _MAX_DIGITS = 310
 
 
 class JsonText(str):
-    """A text of JSON, which has numbers and truth of its own."""
+    """A JSON string, as opposed to a JSON number or boolean."""
 
     __slots__ = ()
 
 
 class Kinds:
-    """What the values of one column of a table of text or JSON are.
+    """The types of the values of one column of a table of text or JSON.
 
-    Values are kept as they are written, or refused: whole numbers that a float would round are no floats, and a
-    number that no float holds is none.
+    Values are kept exactly as written, or refused: integers that a float would round are not taken as floats, and neither
+    are numbers too large for a float.
     """
 
     def __init__(self) -> None:
         self._found: dict[str, str] = {}
 
     def note(self, value: Any) -> None:
-        """Look at a value."""
+        """Take a value into account."""
         if value is None:
             return
         word = _kind_of(value)
@@ -44,7 +44,7 @@ class Kinds:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no value."""
+        """Whether there was no value."""
         return not self._found
 
     def kind(self) -> str | None:
@@ -60,20 +60,18 @@ class Kinds:
             return "bool"
         if len(words) == 1 and next(iter(words)).startswith("float64["):
             return next(iter(words))
-        # of texts that look like something else, and not all alike, each is what it is
+        # texts that look like different types are kept as text
         is_lost = words <= _NUMBERS and not words.isdisjoint(("text:float", "text:large"))
         return "string" if not is_lost and all(word.startswith("text") for word in words) else None
 
     def why(self) -> str:
-        """What does not fit."""
+        """Which values do not fit together."""
         rounded = next((self._found[word] for word in ("wide", "text:wide", "text:huge") if word in self._found), None)
         large = next((self._found[word] for word in ("large", "text:large") if word in self._found), None)
         if large is not None:
             return f"{large}, which is too large for a float"
         if rounded is not None:
-            return (
-                f"{rounded}, which a float would round, beside {next(v for v in self._found.values() if v != rounded)}"
-            )
+            return f"{rounded}, which a float would round, together with {next(v for v in self._found.values() if v != rounded)}"
         return " and ".join(list(self._found.values())[:2])
 
 
@@ -95,14 +93,14 @@ def _kind_of(value: Any) -> str:
 
 
 def _is_listed(item: Any) -> bool:
-    """Whether a list of floats can hold a number as it is."""
+    """Whether a list of floats can hold a number exactly."""
     if isinstance(item, int) and not isinstance(item, bool):
         return _whole(item) == "int"
     return isinstance(item, float) and not isinstance(item, TooLarge)
 
 
 def _whole(value: int) -> str:
-    """``int`` for what a float holds as it is, ``wide`` for what it would round."""
+    """``int`` for an integer that a float holds exactly, ``wide`` for one that it would round."""
     try:
         return "int" if int(float(value)) == value else "wide"
     except OverflowError:
@@ -117,7 +115,7 @@ def _kind_of_text(value: str) -> str:
         return f"text:{_whole(number)}" if -_WIDE <= number < _WIDE else "text:huge"
     if value.lower() in _BOOLS:
         return "text:bool"
-    # 007 and +49 are names, 0.07 a number
+    # 007 and +49 are text, 0.07 is a number
     if _FLOAT_RE.fullmatch(value) and not re.match(r"-?0[0-9]", value):
         is_lost = math.isinf(float(value)) and "inf" not in value.lower()
         return "text:large" if is_lost else "text:float"

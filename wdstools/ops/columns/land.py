@@ -1,4 +1,4 @@
-"""How a dataset's columns change: the list of sets, and the files of one set, together or not at all."""
+"""Change a dataset's columns: the list of sets and the files of one set, together or not at all."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ if TYPE_CHECKING:
     from wdstools.stores.base import Store
 
 
-#: What is said of a dataset that lies in no folder here, and what to do.
+#: The message for a dataset that is neither in a local folder nor in a bucket, and its hint.
 ELSEWHERE = (
-    "columns are added to a dataset in its folder or bucket, and removed there",
-    "change it there, and mirror it again: columns go along",
+    "columns can only be added or removed where the dataset is in a folder or bucket",
+    "change it there, then mirror it again: columns are mirrored, too",
 )
 
 
 def require_folder(dataset: Dataset) -> LocalStore:
-    """The folder of a dataset; raises UsageError for one that lies in none here."""
+    """The folder of a dataset; raises UsageError if it is not in a local folder."""
     store = dataset.metadata
     message, hint = ELSEWHERE
     if not isinstance(store, LocalStore) or dataset.manifest_key != MANIFEST_PATH:
@@ -52,16 +52,16 @@ def require_folder(dataset: Dataset) -> LocalStore:
 
 
 def require_changeable(dataset: Dataset) -> Store:
-    """Where a dataset's columns are changed; raises UsageError for one on a web server, and for a manifest alone."""
+    """Where to change a dataset's columns; raises UsageError for one on a web server, and for a manifest alone."""
     if not is_bucket(dataset.metadata.url) or dataset.manifest_key != MANIFEST_PATH:
         return require_folder(dataset)
     return dataset.metadata
 
 
 def opened_to_change(dataset: Dataset | StrPath) -> Dataset | FinishPlan:
-    """A dataset whose columns are to be changed, or, where another change was cut short, the plan to finish that first.
+    """The dataset whose columns to change or, if an earlier change was interrupted, the plan to finish that first.
 
-    Raises UsageError for a dataset whose columns cannot be changed where it lies.
+    Raises UsageError for a dataset whose columns cannot be changed where it is.
     """
     path = dataset.metadata.url if isinstance(dataset, Dataset) else os.fspath(dataset)
     if is_bucket(path):
@@ -87,11 +87,12 @@ def land_set(
     *,
     executor: Executor | None = None,
 ) -> ColumnSet:
-    """Add the set ``name`` whose ``files`` (and passing ``spills``) ``write`` makes in a folder: it is there whole, or not.
+    """Add the set ``name``: ``write`` makes its ``files`` (and temporary ``spills``) in a folder; all or nothing lands.
 
-    ``seen`` are the lines of the set that it takes the place of, as they were read; files that ``write`` does not make stay
-    as they are. In an object store ``executor`` moves what ``write`` made, or what waits there already. Raises StoreError (``file-in-the-way``, and ``dataset-replaced`` where the lines are others now), UsageError
-    where its name or a field's was taken meanwhile, and BusyError where another process changes the dataset.
+    ``seen`` are the lines of the set that it replaces, as they were read; files that ``write`` does not make stay as they
+    are. In an object store, ``executor`` moves what ``write`` made or what already waits there. Raises StoreError
+    (``file-in-the-way``, and ``dataset-replaced`` if the lines have changed), UsageError if its name or that of a field
+    has been taken meanwhile, and BusyError if another process is changing the dataset.
     """
     if not isinstance(require_changeable(dataset), LocalStore):
         return _land_there(dataset, name, write, seen, executor_or_here(executor))
@@ -105,7 +106,7 @@ def land_set(
         others = {
             path for path in there if path not in seen or (_is_values(path) and sha256_there(store, path) != seen[path])
         }
-        message = "files that belong to no set of columns have the names of new files"
+        message = "files that do not belong to any set of columns have the names of new files"
         in_the_way = sorted(others.intersection(files))
         refuse_in_the_way(target, in_the_way, message, "move them away, or choose another name")
         with staged(target, (*files, *spills, COLUMNS_LIST)) as work:
@@ -124,7 +125,7 @@ def land_set(
 def _land_there(
     dataset: Dataset, name: str, write: Callable[[str], ColumnSet], seen: Mapping[str, str], executor: Executor
 ) -> ColumnSet:
-    """The same in an object store."""
+    """``land_set`` in an object store."""
     with translated(tempfile.gettempdir()), tempfile.TemporaryDirectory(prefix="wdstools-") as work:
         columns = write(work)
 
@@ -141,12 +142,12 @@ def _land_there(
 
 
 def _is_values(path: str) -> bool:
-    """Whether a file of a set holds values; its document may be damaged, and is still its own."""
+    """Whether a file of a set holds values. A damaged document still belongs to the set."""
     return path.endswith(".parquet")
 
 
 def _refuse_changed(where: str, listed: dict[str, str], name: str, seen: Mapping[str, str]) -> dict[str, str]:
-    """The list of sets as it is now, if it says the same of this one as when it was read; else raises StoreError (``dataset-replaced``)."""
+    """The current list of sets; raises StoreError (``dataset-replaced``) if its lines about this set have changed."""
     if lines_of(listed, name) == dict(seen):
         return listed
     if not seen:
@@ -161,28 +162,29 @@ def _refuse_changed(where: str, listed: dict[str, str], name: str, seen: Mapping
 
 
 def _tidy(dataset: Dataset, gone: Sequence[str], digests: Sequence[str]) -> None:
-    """Empty folders go, and what is kept in the cache of files with these digests."""
+    """Remove empty folders, and cached copies of files with these digests."""
     for path in gone:
         require_folder(dataset).remove_empty_folders(path)
     _forget(dataset, digests)
 
 
 def _forget(dataset: Dataset, digests: Sequence[str]) -> None:
-    """What is kept in the cache of files with these digests goes, and what the dataset knows of its sets."""
+    """Drop cached copies of files with these digests, and what the dataset object knows about its sets."""
     for path in files_of(dataset.root, digests):
         forget(path)
     forget_fields(dataset)
 
 
 def lines_of(sums: Mapping[str, str], name: str) -> dict[str, str]:
-    """What a list says of one set: its files, and the digest of each."""
+    """The lines of one set: its files, and the digest of each."""
     return {path: digest for path, digest in sums.items() if is_of(path, name)}
 
 
 def drop_set(dataset: Dataset, name: str, deleted: Sequence[str], seen: Mapping[str, str]) -> None:
-    """Remove a set: its lines from the list, then the files ``deleted``; cut short, the next command goes on.
+    """Remove a set: its lines from the list, then the files ``deleted``; if interrupted, the next command goes on.
 
-    ``seen`` are its lines as they were read: none for a set that the list does not name, of which files wait. Raises StoreError (``dataset-replaced``) where they are others now.
+    ``seen`` are its lines as they were read: none for an unfinished set, which has waiting files only. Raises StoreError
+    (``dataset-replaced``) if they have changed.
     """
     if not isinstance(require_changeable(dataset), LocalStore):
 
@@ -211,7 +213,7 @@ def drop_set(dataset: Dataset, name: str, deleted: Sequence[str], seen: Mapping[
 
 
 def refuse_clashes(dataset: Dataset, name: str, fields: Iterable[str]) -> None:
-    """Refuse fields whose name something else has than the set of this name; raises UsageError (``columns-name``)."""
+    """Refuse fields whose name is taken by anything but the set of this name; raises UsageError (``columns-name``)."""
     sets = column_sets(dataset, but=name)
     owners = {field.name: f"the set {one.name}" for one in sets for field in one.fields}
     owners |= dict.fromkeys(dataset.manifest.members, "a member of the samples")
@@ -219,7 +221,7 @@ def refuse_clashes(dataset: Dataset, name: str, fields: Iterable[str]) -> None:
     for field in fields:
         if field in owners:
             raise UsageError(
-                "a column has a name that is taken",
+                "the name of a column is taken",
                 code="columns-name",
                 where=field,
                 got=owners[field],
@@ -230,10 +232,10 @@ def refuse_clashes(dataset: Dataset, name: str, fields: Iterable[str]) -> None:
 def taken(where: str, name: str) -> UsageError:
     """The error for a name that another set has."""
     return UsageError(
-        "a set of columns has this name already",
+        "there is already a set of columns with this name",
         code="columns-taken",
         where=where,
         got=name,
-        hint="choose another name, or say what becomes of that one: "
+        hint="choose another name, or say what to do with that set: "
         f"{option('existing', 'replace')}, update or fill; wdstools columns rm {quote(where)} {name} removes it",
     )

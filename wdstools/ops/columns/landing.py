@@ -1,4 +1,4 @@
-"""Whether all that was stored for a set in an object store is still there, when the list is to name it."""
+"""Check that everything stored for a set in an object store is still there before the list names it."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Landing:
-    """A set that is being stored. ``new`` are its files that were not there, ``here`` those of them that lie in ``made``."""
+    """A set that is being stored. ``new`` are its new files, ``here`` those of them that are in ``made``."""
 
     store: RemoteStore
     columns: ColumnSet
     new: frozenset[str]
     here: frozenset[str]
     made: LocalStore
-    #: The bytes of those files that are known: of these ``here``, and of what lay in its place and stays.
+    #: The known sizes of files, in bytes: of those ``here``, and of those that stay in place.
     sizes: dict[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -40,9 +40,9 @@ class Landing:
         self.sizes |= {path: os.path.getsize(self.made.locate(path)) for path in self.here}
 
     def require_there(self, waits: Collection[str], notes: Collection[str] = ()) -> None:
-        """Raise BusyError where a file that was stored, or was there before, is gone or another, or a note is gone.
+        """Raise BusyError if a file that was stored, or was there before, is gone or different, or a note is gone.
 
-        ``waits``: new files that are not in their places yet.
+        ``waits``: new files that are not in place yet.
         """
         digests, there = self.columns.files(), in_place(self.store, self.columns.name)
         waiting = set(waiting_for(self.store, self.columns.name)) if waits or notes else set()
@@ -57,7 +57,7 @@ class Landing:
                 self._look(path, self.sizes.get(path))
 
     def _look(self, key: str, size: int | None) -> None:
-        """The object itself: what a store lists may be late."""
+        """Check the object itself: a store's listing may lag."""
         try:
             there = self.store.head(key).bytes
         except NotFoundError:
@@ -66,6 +66,6 @@ class Landing:
             raise busy(self.store)
 
     def _look_for_waiting(self, path: str, digest: str) -> None:
-        """Once the list names it, anybody may move it to its place."""
+        """Look in its place, too: once the list names it, any process may move it there."""
         if sha256_there(self.store, path) != digest:
             self._look(waiting_path(path, digest), None)

@@ -1,4 +1,4 @@
-"""columns ls: which columns were added to a dataset. Nothing of their values is read."""
+"""columns ls: list the columns that were added to a dataset, without reading their values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def list_columns(dataset: Dataset | StrPath) -> tuple[ColumnsInfo, ...]:
         dataset: A dataset, its folder or URL.
 
     Returns:
-        Each set: its fields and their types, how many samples have a value, and whether it is of this version.
+        Each set: its fields and their types, how many samples have a value, and whether it was made for this version.
 
     Raises:
         NotFoundError: There is no dataset.
@@ -54,6 +54,6 @@ def list_columns(dataset: Dataset | StrPath) -> tuple[ColumnsInfo, ...]:
         )
     begun = begun_sets(store, names_in(sums)) if is_bucket(store.url) else {}
     for name, files in begun.items():
-        detail = f"{counted(files, 'file')} of a set that was begun and is not finished"
+        detail = f"{counted(files, 'file')} of a set that was begun and not finished"
         found.append(ColumnsInfo(name, "begun", detail=detail))
     return tuple(sorted(found, key=lambda one: one.name))

@@ -1,7 +1,7 @@
-"""Moving the next version of a set of columns to its place in an object store, once it waits there whole and the list names it.
+"""Move the next version of a set of columns into place in an object store, once all of it waits there and the list names it.
 
-Any of it may be done twice, by anybody, or after its caller died: a file that waits is known by its digest, and is put where the list
-wants these bytes, only over what was looked at.
+Any step may be done twice, by any process, or after its caller died: a waiting file is identified by its digest, and is
+put where the list wants these bytes, overwriting only what was checked.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class MoveTask:
-    """A file of a set, and all its places: shards without samples have equal files, of which one waits.
+    """A file of a set, and all its places: shards without samples have identical files, of which one waits.
 
-    ``old`` is the digest of the one that it takes the place of; empty where there is to be none.
+    ``old`` is the digest of the file that it replaces; empty if there should be none.
     """
 
     store: RemoteStore
@@ -49,9 +49,9 @@ class MoveTask:
 
 
 def look_at_place(task: MoveTask, tick: Tick) -> None:
-    """Refuse to replace what is no file of the set; raises StoreError (``file-in-the-way``).
+    """Refuse to replace a file that does not belong to the set; raises StoreError (``file-in-the-way``).
 
-    A document may be damaged, and is still its set's own.
+    A damaged document still belongs to its set.
     """
     for path in task.paths:
         is_document = bool(task.old) and path.endswith(".json")
@@ -61,9 +61,9 @@ def look_at_place(task: MoveTask, tick: Tick) -> None:
 
 
 def move(task: MoveTask, tick: Tick) -> None:
-    """Put a file that waits in its places, then take it away from where it waited, if the list names it already.
+    """Put a waiting file into its places, then delete the waiting copy if the list already names it.
 
-    Raises BusyError where another process changes the set at the same time.
+    Raises BusyError if another process changes the set meanwhile.
     """
     for path in task.paths:
         _move_to(path, task)
@@ -74,11 +74,11 @@ def move(task: MoveTask, tick: Tick) -> None:
 
 
 def move_if_whole(task: MoveTask, tick: Tick) -> None:
-    """The same, of what an earlier run left: a file that is damaged stays where it waits, and its set is damaged."""
+    """``move`` for what an earlier run left: a damaged file is left where it waits, and its set is damaged."""
     try:
         move(task, tick)
     except FormatError as error:
-        tell("columns", "a file that waits is damaged and is left there", where=error.where)
+        tell("columns", "a waiting file is damaged; it is left there", where=error.where)
 
 
 def _move_to(path: str, task: MoveTask) -> None:
@@ -94,7 +94,7 @@ def _move_to(path: str, task: MoveTask) -> None:
             raise busy(store) from None
         return
     if (got := sha256_hex(data)) != task.digest:
-        raise damaged(f"{store.url}/{key}", "a new file of them is damaged", expected=task.digest, got=got)
+        raise damaged(f"{store.url}/{key}", "a new file of these columns is damaged", expected=task.digest, got=got)
     try:
         if there == ABSENT or task.old:
             store.put_data(path, data, only_if=there)
@@ -110,7 +110,7 @@ def _move_to(path: str, task: MoveTask) -> None:
 
 
 def let_wait(ours: Ours, path: str, digest: str, file: str) -> None:
-    """Store a local file where files of its set wait."""
+    """Store a local file among the waiting files of its set."""
     store, key = ours.store, waiting_path(path, digest)
     ours.create(key, digest, lambda only_if: store.put_file(key, file, {"sha256": digest}, only_if=only_if))
 
@@ -124,7 +124,7 @@ def move_all(
     first: bool,
     work: Work[MoveTask, None] = move,
 ) -> None:
-    """Move files that wait, the document before the others. ``first``: nothing is in their places yet."""
+    """Move waiting files into place, the document before the others. ``first``: their places are still empty."""
     alike: dict[str, list[str]] = {}
     for path, digest in files.items():
         alike.setdefault(digest, []).append(path)
@@ -136,7 +136,7 @@ def move_all(
 
 
 def clear_waiting(ours: Ours, keys: Iterable[str]) -> None:
-    """Delete files that waited, and wait no more: each is ours if it has the digest that it is named by, or a note of ours says so."""
+    """Delete files that need not wait any more. A file is ours if it has the digest in its name, or if a note of ours says so."""
     store, others = ours.store, []
     for key in keys:
         digest = key.rpartition("/")[2]
@@ -151,14 +151,14 @@ def clear_waiting(ours: Ours, keys: Iterable[str]) -> None:
 
 
 def note_gone(store: RemoteStore, name: str, gone: Mapping[str, str]) -> None:
-    """Note the files of a set that its next version has no more, with their digests, before the list names that one."""
+    """Note the files, with digests, that a set's next version no longer has, before the list names that version."""
     before = read_note(store, _note(name)).get(BEGUN, {})
     if gone:
         write_note(store, _note(name), {**before, **gone})
 
 
 def clear_gone(store: RemoteStore, name: str, sums: Mapping[str, str]) -> None:
-    """Delete those files, now that the list does not name them; any that is not what was noted stays."""
+    """Delete the noted files that the list no longer names; any that differs from its note stays."""
     note = read_note(store, _note(name))
     mine = {path: digest for path, digest in note.get(BEGUN, {}).items() if is_of(path, name) and path not in sums}
     if note:
@@ -171,17 +171,17 @@ def _note(name: str) -> str:
 
 
 def in_the_way(store: RemoteStore, path: str) -> StoreError:
-    """The error for an object that is no file of the set whose name it has."""
+    """The error for an object that has the name of a set's file but does not belong to the set."""
     return StoreError(
-        "a file that belongs to no set of columns has the name of a new one",
+        "a file that does not belong to any set of columns has the name of a new one",
         code="file-in-the-way",
         where=f"{store.url}/{path}",
-        hint="move it away, or choose another name; the dataset is as it was",
+        hint="move it away, or choose another name; the dataset was not changed",
     )
 
 
 def busy(store: RemoteStore) -> BusyError:
-    """The error for two who change columns at the same time."""
+    """The error for two processes that change columns at the same time."""
     return BusyError(
         "another process is changing the columns of this dataset",
         where=f"{store.url}/{COLUMNS_LIST}",
@@ -191,7 +191,7 @@ def busy(store: RemoteStore) -> BusyError:
 
 @dataclass(frozen=True, slots=True)
 class FinishMoving(FinishPlan):
-    """Moves what waits and is listed already: it can only go forward."""
+    """Moves the waiting files that the list already names: the change can only go forward."""
 
     dataset: Dataset | None = None
 
@@ -210,12 +210,12 @@ class FinishMoving(FinishPlan):
 
 
 def plan_moving(dataset: Dataset) -> FinishMoving | None:
-    """The plan to finish a change of the columns of a dataset in an object store that was cut short; None if there is none."""
+    """The plan to finish an interrupted change of the columns of a dataset in an object store; None if there is none."""
     store = remote(dataset.metadata)
     waiting = can_be_finished(store, read_sums(store))
     if not waiting:
         return None
-    detail = f"a change that was interrupted: {len(waiting)} files of columns are moved in"
+    detail = f"an interrupted change: {len(waiting)} files of columns are moved into place"
     url = dataset.metadata.url
     return FinishMoving("finish", url, (Step("finish", COLUMNS_LIST, detail=detail),), dataset=dataset)
 

@@ -1,8 +1,8 @@
-"""Which objects of a set in an object store are ours: sealed notes name them before they are stored.
+"""Tell which objects of a set in an object store are ours: sealed notes name them before they are stored.
 
-What lies in a bucket may be anybody's, and a digest tells only what is whole. So what a killed run has left and what was
-damaged since would bar the set's name for ever. A note is sealed with a secret of this user's, or of who has the same one
-(``WDSTOOLS_PACK_SECRET``), and names only objects of which there was none: what lies there later is ours, whatever its bytes.
+Objects in a bucket may be anybody's, and a digest identifies only undamaged ones. Without notes, what a killed run left
+and was damaged since would block the set's name for ever. A note is sealed with this user's secret, which others may
+share (``WDSTOOLS_PACK_SECRET``), and names only objects that did not exist: what is there later is ours, whatever its bytes.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from wdstools.stores.base import ObjectInfo, RemoteStore
 
 _MAX_NOTE_BYTES = 1 << 24
-#: So many objects are named in one note.
+#: The most objects named in one note.
 _IN_A_NOTE = 10_000
-#: Small requests that are made at once.
+#: How many small requests are made at once.
 _AT_ONCE = 16
 
 
@@ -46,13 +46,13 @@ class Ours:
 
     @classmethod
     def of(cls, store: RemoteStore, name: str) -> Ours:
-        """Those that this user has sealed."""
+        """The notes that this user has sealed."""
         return cls(store, name, seal_key(f"columns {store.url} {name}"))
 
     def note(self, objects: Mapping[str, str], salt: str = "") -> list[str]:
-        """Note objects that are about to be stored, key -> SHA-256, of which none is there. Gives the notes.
+        """Note objects that are about to be stored (key -> SHA-256) and do not exist yet. Returns the notes' keys.
 
-        No other user's notes have their names; with a ``salt``, no others of the same objects.
+        The names differ from those of other users' notes and, with a ``salt``, from those of other notes for the same objects.
         """
         left, made = iter(sorted(objects.items())), []
         while begun := dict(islice(left, _IN_A_NOTE)):
@@ -64,7 +64,7 @@ class Ours:
         return made
 
     def notes(self) -> dict[str, dict[str, str]]:
-        """Every note of ours, with what it names."""
+        """Every note of ours, with the objects that it names."""
         return {path: names for path, names, mine in self._all_notes() if mine}
 
     def named(self) -> dict[str, str]:
@@ -75,9 +75,9 @@ class Ours:
         return found
 
     def removable(self, keys: Iterable[str]) -> list[str]:
-        """Those objects that may go, as our notes say: none that a note of somebody else names as well.
+        """Those objects that our notes allow us to delete: none that somebody else's note names as well.
 
-        Of what both name goes what has a digest that only ours gives.
+        An object that both name may be deleted if it has a digest that only ours names.
         """
         mine: dict[str, set[str]] = {}
         others: dict[str, set[str]] = {}
@@ -92,7 +92,7 @@ class Ours:
         ]
 
     def renote(self) -> list[str]:
-        """Put notes of other names in the place of all of ours: who stores what these name sees that they are gone."""
+        """Replace all our notes by notes with other names, so that a process storing these objects sees that they are gone."""
         old = self.notes()
         objects: dict[str, str] = {}
         for names in old.values():
@@ -102,12 +102,12 @@ class Ours:
         return made
 
     def forget(self, notes: Iterable[str] | None = None) -> None:
-        """Take notes of ours away; all, unless some are given."""
+        """Delete the given notes of ours, or all of them."""
         for _ in _at_once(self._delete, self.notes() if notes is None else notes):
             pass
 
     def tidy(self, listed: Iterable[str]) -> None:
-        """Take those notes away that name nothing that waits, and no file but such as the list names."""
+        """Delete those notes that name no waiting file, and no other files than those that the list names."""
         alive, listed = set(waiting_for(self.store, self.name)), set(listed)
         done = [
             path
@@ -117,9 +117,9 @@ class Ours:
         self.forget(done)
 
     def create(self, key: str, digest: str, put: Callable[[str], ObjectInfo]) -> None:
-        """Store an object where none is, or where one of ours is that is another, only over what was looked at.
+        """Store an object where there is none, or over a different one of ours, overwriting only what was checked.
 
-        Raises StoreError (``scratch-not-ours``) where it is not ours.
+        Raises StoreError (``scratch-not-ours``) if the one there is not ours.
         """
         try:
             create(self.store, key, digest, put, conditions=True)
@@ -129,7 +129,7 @@ class Ours:
             self._replace(key, digest, put)
 
     def create_noted(self, key: str, digest: str, put: Callable[[str], ObjectInfo]) -> None:
-        """The same, of an object that is noted here if none is there."""
+        """``create``, after noting the object if there is none yet."""
         made: list[str] = []
         try:
             self.store.head(key)
@@ -141,7 +141,7 @@ class Ours:
             else:
                 self.create(key, digest, put)
         except StoreError as error:
-            if error.code == "scratch-not-ours":  # it came meanwhile
+            if error.code == "scratch-not-ours":  # it appeared meanwhile
                 self.forget(made)
             raise
 
@@ -163,7 +163,7 @@ class Ours:
         return [found for found in _at_once(self._read, paths) if found[1]]
 
     def _read(self, path: str) -> tuple[str, dict[str, str], bool]:
-        """A note: whoever may write there can write one. What cannot be read, or names other things, names nothing."""
+        """A note, which anybody with access can write. One that cannot be read, or names other things, names nothing."""
         try:
             note = json.loads(get_whole(self.store, path, _MAX_NOTE_BYTES))
             begun = dict(note[BEGUN])
@@ -190,12 +190,12 @@ class Ours:
 
 
 def left_in_place(store: RemoteStore, name: str, listed: Mapping[str, str]) -> list[str]:
-    """Files in the places of a set's that the list does not name: a killed run has left them, or somebody else."""
+    """Files in the places of a set's files that the list does not name, left by a killed run or by somebody else."""
     return [key for key in in_place(store, name) if is_of(key, name) and key not in listed]
 
 
 def in_place(store: RemoteStore, name: str) -> dict[str, int]:
-    """What lies in the places of a set's files, key -> bytes, whoever has put it there."""
+    """What is in the places of a set's files, key -> size in bytes, whoever put it there."""
     document = set_path(name)
     folder = f"{document.removesuffix('.json')}/"
     return {info.key: info.bytes for prefix in (folder, document) for info in store.list(prefix)}

@@ -1,4 +1,4 @@
-"""Parquet tables of people, batch by batch."""
+"""Read users' Parquet tables batch by batch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def schema_of_file(file: BinaryIO, path: str) -> pa.Schema:
 
 
 def parquet_batches(file: BinaryIO, path: str, names: Sequence[str]) -> Iterator[pa.Table]:
-    """Some columns of a table, in parts that take little memory, whatever they come to; raises FormatError."""
+    """Some columns of a table, in batches that take little memory however large the table is; raises FormatError."""
     if not names:
         return
     with reading_parquet(path):
@@ -32,13 +32,13 @@ def parquet_batches(file: BinaryIO, path: str, names: Sequence[str]) -> Iterator
 
 
 def text_size(file: BinaryIO, path: str, names: Sequence[str]) -> int:
-    """How many bytes the values of some columns of text come to; raises FormatError."""
+    """The total size in bytes of the values of some text columns; raises FormatError."""
     with reading_parquet(path):
         return weight_of(file, _BATCH_ROWS, names) if names else 0
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Whether values are text, or codes of text."""
+    """Whether a type is text, or a dictionary of text."""
     if pa.types.is_dictionary(kind):
         return is_text(kind.value_type)
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.string_view())

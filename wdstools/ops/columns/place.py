@@ -1,4 +1,4 @@
-"""Puts the rows of a table in the places of their samples, in bounded memory: rows are first parted by shards, on the disk."""
+"""Put the rows of a table into the order of their samples, in bounded memory: rows are first divided by shards, on disk."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _ROW = "\0row"
 
 
 class Places:
-    """The rows of ``table`` as a set ``name`` of the dataset, as ``joined`` found them; values of ``earlier`` stay where they should."""
+    """The rows of ``table`` as the set ``name``, in the order given by ``joined``; values of ``earlier`` stay as its rule says."""
 
     def __init__(
         self,
@@ -57,11 +57,11 @@ class Places:
 
     @property
     def parts(self) -> int:
-        """In how many parts the rows are divided; one needs no disk."""
+        """How many parts the rows are divided into; a single part needs no disk."""
         return len(self._parts)
 
     def write(self, work: str, tick: Tick) -> ColumnSet:
-        """Write the set's files below ``work``, durable; raises UsageError (``columns-differ``)."""
+        """Write the set's files below ``work``, durably; raises UsageError (``columns-differ``)."""
         part_of = self._part_of_rows()
         files: list[ColumnShard] = []
         if self.parts == 1:
@@ -78,7 +78,7 @@ class Places:
         return ColumnSet(self._name, self._dataset.root, self._fields, tuple(files))
 
     def _part_of_rows(self) -> NDArray[np.int16]:
-        """The part that each row of the table belongs to, -1 for none; what repeats a key goes where its first row is."""
+        """The part that each row of the table belongs to, -1 for none; a repeated key goes to the part of its first row."""
         part_of = np.full(self._joined.rows, -1, np.int16)
         for number, (first, entries) in enumerate(self._parts):
             for rows in self._joined.of_shards[first : first + len(entries)]:
@@ -93,13 +93,13 @@ class Places:
             first += batch.num_rows
 
     def _numbered(self, batch: pa.Table, first: int, part_of: NDArray[np.int16], part: int) -> pa.Table:
-        """Those rows of a batch that are of a part, with their numbers."""
+        """The rows of a batch that belong to a part, with their numbers."""
         mine = np.flatnonzero(part_of[first : first + batch.num_rows] == part)
         rows = batch.take(_indices(mine)) if len(mine) < batch.num_rows else batch
         return rows.append_column(_ROW, _indices(mine + first))
 
     def _spill(self, work: str, part_of: NDArray[np.int16]) -> None:
-        """Part the rows, each part in a file of its own."""
+        """Divide the rows into parts, each in a file of its own."""
         paths = [_spill_path(work, number) for number in range(self.parts)]
         with translated(work):
             files = [open(path, "xb") for path in paths]  # noqa: SIM115  closed below
@@ -131,7 +131,7 @@ class Places:
         return made
 
     def _shard(self, entry: ShardEntry, table: pa.Table, there: NDArray[np.bool_], work: str) -> ColumnShard:
-        """Write the file of one shard, unless it stays as it is."""
+        """Write the file of one shard, unless it does not change."""
         earlier = self._earlier
         before = earlier.table(entry.path)
         there = there & earlier.wanted(before, self._table.fields, entry.samples)
@@ -145,12 +145,12 @@ class Places:
     def _aligned(
         self, entry: ShardEntry, rows: pa.Table, numbers: NDArray[np.int64], wanted: NDArray[np.int64]
     ) -> tuple[pa.Table, NDArray[np.bool_]]:
-        """The rows of one shard, in its order, and which of them there are."""
+        """The rows of one shard, in its order, and which of them exist."""
         keys = one_chunk(self._dataset.index(entry).column("key"))
         there = wanted >= 0
         at = np.where(there, np.searchsorted(numbers, wanted), 0)
         if there.any():
-            # a hash led here: only the key itself proves it
+            # matched by hash: only the key itself proves the match
             given = to_list(one_chunk(rows.column("key")).take(_indices(at[there])))
             mine = to_list(keys.filter(pa.array(there)))
             same = np.fromiter((one == other for one, other in zip(given, mine, strict=True)), bool, len(mine))
@@ -160,7 +160,7 @@ class Places:
         return values.add_column(0, pa.field("key", pa.string(), nullable=False), keys.cast(pa.string())), there
 
     def _refuse_different(self, rows: pa.Table, numbers: NDArray[np.int64]) -> None:
-        """Refuse a key that has other values in another row; the same again is no harm."""
+        """Refuse a key that has other values in another row; a repeated identical row is harmless."""
         before = self._joined.first_of[numbers]
         again = np.flatnonzero(before != numbers)
         if not len(again):
@@ -178,12 +178,12 @@ class Places:
                 where=f"{self._table.path}, rows {int(before[again[row]]) + 1} and {int(numbers[again[row]]) + 1}",
                 expected=f"{name} {_shown(other.column(name)[row])} for {one.column('key')[row].as_py()}",
                 got=_shown(one.column(name)[row]),
-                hint="leave one row of each key in the table; nothing was changed",
+                hint="keep only one row of each key in the table; nothing was changed",
             )
 
 
 def spill_names(places: Places) -> list[str]:
-    """Names of the files that rows are parted in: temporary ones, which a killed run leaves behind as its own."""
+    """Names of the temporary files that rows are divided into, by which leftovers of a killed run are recognised."""
     return [f"rows-{number:03d}" for number in range(places.parts)] if places.parts > 1 else []
 
 
@@ -196,7 +196,7 @@ def _indices(rows: NDArray[np.int64]) -> pa.Array:
 
 
 def _first_difference(one: pa.ChunkedArray, other: pa.ChunkedArray) -> int | None:
-    """The first row in which two columns differ; not-a-number is itself."""
+    """The first row in which two columns differ; NaN equals NaN."""
     if one.equals(other):
         return None
     pairs: Sequence[tuple[Any, Any]] = list(zip(one.to_pylist(), other.to_pylist(), strict=True))

@@ -1,4 +1,4 @@
-"""columns rm: take a set of columns away. What lies in its folder and is not its own stays."""
+"""columns rm: remove a set of columns. Files in its folder that do not belong to it stay."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RemoveColumnsPlan(ColumnsPlan):
-    """Which files of a set go."""
+    """Which files of a set to delete."""
 
     dataset: Dataset | None = None
     seen: Mapping[str, str] = field(default_factory=dict)
 
     def carry_out(self, executor: Executor, progress: Progress) -> ColumnsResult:
-        """Take the set out of the list, and its files away."""
+        """Take the set out of the list, and delete its files."""
         del executor, progress
         assert self.dataset is not None
         deleted = tuple(step.path for step in self.steps if step.action == "delete")
@@ -55,22 +55,22 @@ class RemoveColumnsPlan(ColumnsPlan):
 
 
 def plan_remove_columns(dataset: Dataset | StrPath, name: str) -> Plan[ColumnsResult | FinishResult]:
-    """Plan to remove a set of columns: exactly the files that its document names, as the plan lists them.
+    """Plan to remove a set of columns: exactly the files that its document names, which the plan lists.
 
-    Of a set that was begun in a bucket and never finished, what waits there goes.
-    A file whose bytes are not those that the list gives is not the set's: it stays, and the plan names it.
+    If a set was begun in a bucket and never finished, its waiting files are deleted. A file whose bytes do not match the
+    list does not belong to the set: it stays, and the plan names it.
 
     Args:
         dataset: A dataset, its folder, or its URL in a bucket.
-        name: The set.
+        name: The name of the set.
 
     Returns:
-        The plan; applied, it gives a ColumnsResult, or a FinishResult where it only finished an older change.
+        The plan; applying it gives a ColumnsResult, or a FinishResult if it only finished an interrupted change.
 
     Raises:
-        UsageError: There is no such set (``columns-missing``), or it lies on a web server.
-        StoreError: Storage could not be read; or of a set that never came only what is not known to be ours is there
-            (``file-in-the-way``): it stays.
+        UsageError: There is no such set (``columns-missing``), or the dataset is on a web server.
+        StoreError: Storage could not be read; or an unfinished set has only files that are not known to be ours
+            (``file-in-the-way``): they stay.
         FormatError: A manifest, or the list of sets, is damaged.
     """
     opened = opened_to_change(dataset)
@@ -97,19 +97,19 @@ def plan_remove_columns(dataset: Dataset | StrPath, name: str) -> Plan[ColumnsRe
         columns = read_set(store, name, sums[set_path(name)])
         fields, samples = {one.name: one.kind for one in columns.fields}, columns.samples
         files = [file for file in columns.files() if file in sums]
-    except (FormatError, StoreError):  # its document is damaged or gone: the list says what was its own
+    except (FormatError, StoreError):  # its document is damaged or gone: the list tells which files are its own
         files = list(listed)
     there = [file for file in files if lies(store, file)]
     changed = [file for file in there if file != set_path(name) and sha256_there(store, file) != listed[file]]
     steps = tuple(Step("delete", file, detail=f"of the set {name}") for file in sorted(there) if file not in changed)
-    steps += tuple(Step("keep", file, detail="its bytes are not those of the set") for file in sorted(changed))
+    steps += tuple(Step("keep", file, detail="its bytes do not match the set") for file in sorted(changed))
     return RemoveColumnsPlan(
         "remove columns of", path, steps, name=name, fields=fields, samples=samples, dataset=opened, seen=listed
     )
 
 
 def _left_of(store: Store, name: str) -> tuple[Step, ...]:
-    """What goes of a set that was begun in an object store and never came there."""
+    """The steps to delete a set that was begun in an object store and never finished."""
     if isinstance(store, LocalStore) or not is_set_name(name):
         return ()
     ours = Ours.of(remote(store), name)
@@ -122,13 +122,13 @@ def _left_of(store: Store, name: str) -> tuple[Step, ...]:
 
 
 def _refuse_foreign(store: Store, name: str) -> None:
-    """Raise StoreError (``file-in-the-way``) where there are files of a set that was not listed, and no note of ours names any."""
+    """Raise StoreError (``file-in-the-way``) if there are files of an unlisted set, and no note of ours names any of them."""
     if isinstance(store, LocalStore) or not is_set_name(name):
         return
     waiting = (key for key in waiting_for(store, name) if is_waiting(name, key.rpartition("/")[2]))
     if found := [*waiting, *left_in_place(remote(store), name, {})]:
         raise StoreError(
-            "there are files of such columns that are not known to be ours: they stay",
+            "files of these columns are not known to be ours, and are not removed",
             code="file-in-the-way",
             where=f"{store.url}/{found[0]}",
             got=counted(len(found), "file"),
@@ -139,20 +139,20 @@ def _refuse_foreign(store: Store, name: str) -> None:
 def remove_columns(
     dataset: Dataset | StrPath, name: str, *, executor: Executor | None = None, progress: Progress | None = None
 ) -> ColumnsResult | FinishResult:
-    """Remove a set of columns from a dataset: ``plan_remove_columns``, carried out.
+    """Remove a set of columns from a dataset: ``plan_remove_columns``, applied.
 
     Args:
         dataset: A dataset, its folder, or its URL in a bucket.
-        name: The set.
-        executor: Accepted, as by every verb; not used here.
+        name: The name of the set.
+        executor: Accepted, as in every verb; not used here.
         progress: Accepted; not used here.
 
     Returns:
-        What was removed; a FinishResult where an older change was only finished: call it again.
+        What was removed; a FinishResult if only an interrupted change was finished: call it again.
 
     Raises:
         UsageError: As ``plan_remove_columns``.
-        BusyError: Another process changes the dataset.
+        BusyError: Another process is changing the dataset.
         StoreError: Storage could not be read or written.
         FormatError: A manifest, or the list of sets, is damaged.
     """

@@ -1,4 +1,4 @@
-"""What the verbs of columns plan and give."""
+"""The plans and results of the columns commands."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 class ColumnsResult(Made):
     """A set of columns that was added, or removed: ``fields`` maps each field to its type.
 
-    ``covered`` of the dataset's ``samples`` have a row in the table, or, where they are computed, a value in the set. ``absent`` counts rows whose key no sample has, and
-    ``absent_keys`` are the first of these keys. ``deleted`` are files that were removed. ``change`` is ``added``, ``replaced`` (the set that had the
-    name), ``updated`` (values of it) or ``removed``.
+    ``covered`` of the dataset's ``samples`` have a row in the table or, for computed columns, a value in the set.
+    ``absent`` counts rows whose key no sample has, and ``absent_keys`` are the first of these keys. ``deleted`` are files
+    that were removed. ``change`` is ``added``, ``replaced`` (an existing set), ``updated`` (values of one) or ``removed``.
     """
 
     path: str
@@ -39,7 +39,7 @@ class ColumnsInfo:
     """A set of columns of a dataset. ``values`` counts, for each field, the samples that have a value in it.
 
     ``state`` is ``ok``, ``stale`` (made for another version of the dataset), ``damaged``, or
-    ``begun`` (in a bucket: files of it wait, and the set is not there yet); nothing of the values is read.
+    ``begun`` (in a bucket: some files wait there, but the set is not finished). It is known without reading any values.
     """
 
     name: str
@@ -54,7 +54,7 @@ class ColumnsInfo:
 
 @dataclass(frozen=True, slots=True)
 class ColumnsPlan(Plan[ColumnsResult]):
-    """A change of a dataset's columns, and what can be said of it before."""
+    """A change of a dataset's columns, and what is known about it in advance."""
 
     name: str = ""
     fields: Mapping[str, str] = field(default_factory=dict)

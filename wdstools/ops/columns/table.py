@@ -1,4 +1,4 @@
-"""The table that columns come from: Parquet, or CSV, TSV, JSON and JSON lines; read in batches, as often as is needed."""
+"""The table that columns come from: Parquet, CSV, TSV, JSON or JSON lines; read in batches, as often as needed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from wdstools.options.declare import StrPath
 
-#: What the column of keys is called, if nobody says.
+#: The default names of the column of keys.
 _KEYS = ("key", "__key__")
 _BATCH_ROWS = 1 << 14
 _SUPPORTED = "bool, whole numbers, floats, text, and lists of floats, all of one length"
@@ -32,9 +32,10 @@ _SUPPORTED = "bool, whole numbers, floats, text, and lists of floats, all of one
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table whose column of keys and whose fields are known. ``stamp`` is how its file was when they were looked up.
+    """A table with its column of keys and its fields. ``stamp`` is the size and time of its file when they were read.
 
-    ``texts`` tells that its values are those of text or JSON, and not of Parquet or Arrow; ``empty`` are fields without any; ``in_memory`` is the table itself where it is in no file.
+    ``texts``: its values are text or JSON rather than Parquet or Arrow. ``empty`` are fields without any values;
+    ``in_memory`` is the table itself if it is not in a file.
     """
 
     path: str
@@ -47,7 +48,7 @@ class Table:
 
     @property
     def size(self) -> int:
-        """About how many bytes its values take."""
+        """The approximate size of its values in bytes."""
         if self.in_memory is not None:
             return int(self.in_memory.nbytes)
         if self.texts:
@@ -83,7 +84,7 @@ class Table:
     def _keys_of(self, batch: pa.Table, first: int) -> pa.Array:
         column = one_chunk(batch.column(self.key))
         if not is_text(column.type):
-            raise unsupported(self.path, self.key, f"keys are text, and this is {column.type}")
+            raise unsupported(self.path, self.key, f"keys must be text, and this is {column.type}")
         column = column.cast(pa.string())
         if column.null_count:
             row = first + int(np.flatnonzero(~np.asarray(column.is_valid().to_pylist(), bool))[0])
@@ -112,7 +113,7 @@ class Table:
                     arrays.append(pa.array([None if v is None else str(v) for v in values], pa.string()))
                     continue
                 try:
-                    # a float32 comes later: it is looked at whether one is too large
+                    # converted to float32 later, where numbers that are too large are found
                     kind = ColumnField(name, field.kind.replace("float32", "float64")).arrow
                     arrays.append(pa.array([value_of(value, field.kind) for value in values], kind))
                 except (ValueError, TypeError, KeyError, pa.ArrowException) as error:
@@ -127,7 +128,7 @@ class Table:
 
 
 def open_table(given: StrPath | pa.Table, key: str | None, fields: Sequence[str] | None) -> Table:
-    """A table, with its column of keys and the fields that are wanted of it: all others, or those in ``fields``.
+    """A table, with its column of keys and the wanted fields: all others, or those in ``fields``.
 
     Raises UsageError (``table-columns``, ``columns-unsupported``, ``columns-name``), FormatError (``table-damaged``), and
     StoreError.
@@ -154,14 +155,14 @@ def open_table(given: StrPath | pa.Table, key: str | None, fields: Sequence[str]
 
 
 def unsupported(path: str, name: str, got: str) -> UsageError:
-    """The error for values that no field holds."""
+    """The error for values that no field can hold."""
     return UsageError(
         "a column holds values that cannot be added",
         code="columns-unsupported",
         where=f"{path}, column {name}",
         expected=_SUPPORTED,
         got=got.partition("\n")[0][:200],
-        hint=f"choose the columns with {option('fields')}, or change this one; nothing was changed",
+        hint=f"choose other columns with {option('fields')}, or change this one; nothing was changed",
     )
 
 
@@ -188,7 +189,7 @@ def _of_schema(table: Table, schema: pa.Schema, key: str | None, wanted: Sequenc
 
 
 def _refuse_beyond(table: Table, name: str) -> None:
-    """Refuse whole numbers that are no int64, of the one type that may hold some, before a plan is shown."""
+    """Refuse integers beyond int64, which only uint64 can hold, before a plan is shown."""
     for batch in table._batches([name]):  # noqa: SLF001  its own module
         try:
             one_chunk(batch.column(name)).cast(pa.int64())
@@ -224,7 +225,7 @@ def _chosen(names: Sequence[str], path: str, key: str | None, wanted: Sequence[s
             "the table has no columns to add" if not chosen else "the table has too many columns for one set",
             code="table-columns",
             where=path,
-            expected=f"1 to {MAX_FIELDS} beside the keys",
+            expected=f"1 to {MAX_FIELDS} columns in addition to the keys",
             got=str(len(chosen)),
         )
     for name in chosen:
@@ -233,7 +234,7 @@ def _chosen(names: Sequence[str], path: str, key: str | None, wanted: Sequence[s
                 "a column cannot have this name",
                 code="columns-name",
                 where=f"{path}, column {name[:80]!r}",
-                expected="letters, digits and _, a letter first, at most 64, not a keyword of Python",
+                expected="letters, digits and _, a letter first, at most 64, not a Python keyword",
                 hint=f"rename it, or choose others with {option('fields')}",
             )
     return found, sorted(chosen)
@@ -245,7 +246,7 @@ def _stamp(path: str) -> tuple[int, int]:
 
 
 def _first_length(table: Table, name: str) -> int:
-    """The length of the first list in a column; 0 where there is none."""
+    """The length of the first list in a column; 0 if there is none."""
     for batch in table._batches([name]):  # noqa: SLF001  its own module
         lengths = one_chunk(batch.column(name)).drop_null().value_lengths()
         if len(lengths):
@@ -262,7 +263,7 @@ def _is_float(kind: pa.DataType) -> bool:
 
 
 def _word_of(kind: pa.DataType) -> str | None:
-    """What a scalar type is here."""
+    """The name of a scalar type as a field."""
     if pa.types.is_boolean(kind):
         return "bool"
     if pa.types.is_integer(kind):
@@ -275,7 +276,7 @@ def _word_of(kind: pa.DataType) -> str | None:
 
 
 def _numbered(path: str) -> Iterator[list[tuple[int, Mapping[str, Any]]]]:
-    """The rows of a table of text or JSON, some at a time; raises FormatError for one that cannot be read."""
+    """The rows of a table of text or JSON, in batches; raises FormatError for a row that cannot be read."""
     rows: list[tuple[int, Mapping[str, Any]]] = []
     with translated(path), buffered_plain(path) as file:
         for number, row in read_rows(file, path):

@@ -1,4 +1,4 @@
-"""What functions of users give for samples, as values of columns: each is converted, or refused, as soon as it is given."""
+"""What user functions return for samples, as values of columns: each is converted or refused as soon as it is returned."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 
 class Values:
-    """The values of one shard's samples, field by field. What a function gave is not kept: its tensors may be large."""
+    """The values of one shard's samples, field by field. What a function returned is not kept: its tensors may be large."""
 
     def __init__(self, fields: Sequence[ColumnField]) -> None:
         self._fields = {field.name: field for field in fields}
         self._held: dict[str, list[Any]] = {field.name: [] for field in fields}
 
     def take(self, given: Any, sample: Sample) -> None:
-        """Convert what a function gave of a sample; raises UsageError (``columns-unsupported``)."""
+        """Convert what a function returned for a sample; raises UsageError (``columns-unsupported``)."""
         given = self._checked(given, sample)
         for name in self._held:
             self._add(name, given.get(name), sample)
 
     def take_batch(self, given: Any, samples: Sequence[Sample]) -> None:
-        """Convert what a function gave of some samples; raises UsageError (``columns-unsupported``)."""
+        """Convert what a function returned for some samples; raises UsageError (``columns-unsupported``)."""
         given = self._checked(given, samples[0])
         for name in self._held:
             some = given.get(name)
@@ -50,7 +50,7 @@ class Values:
             return {}
         if not isinstance(given, Mapping) or not set(given) <= self._held.keys():
             raise UsageError(
-                "a function did not give the columns that were asked for",
+                "the function did not return the columns that were asked for",
                 code="columns-unsupported",
                 where=f"sample {sample.key}",
                 expected=f"a dictionary with {', '.join(self._held)}",
@@ -64,7 +64,7 @@ class Values:
             self._held[name].append(_plain(value, field))
         except (ValueError, TypeError, OverflowError) as error:
             raise UsageError(
-                "a function gave a value that does not fit its column",
+                "the function returned a value that does not fit its column",
                 code="columns-unsupported",
                 where=f"{name}, sample {sample.key}",
                 expected=field.kind,
@@ -93,7 +93,7 @@ def _each(some: Any, name: str, samples: Sequence[Sample]) -> Sequence[Any]:
         values = None
     if values is None or len(values) != len(samples):
         raise UsageError(
-            "a function did not give a value for each sample",
+            "the function did not return one value for each sample",
             code="columns-unsupported",
             where=f"{name}, sample {samples[0].key}",
             expected=f"{len(samples)} values",
@@ -103,7 +103,7 @@ def _each(some: Any, name: str, samples: Sequence[Sample]) -> Sequence[Any]:
 
 
 def _plain(value: Any, field: ColumnField) -> Any:
-    """One value as its field holds it: arrays and tensors of one number are numbers."""
+    """One value as its field holds it: arrays and tensors of one element become numbers."""
     if value is None:
         return None
     if hasattr(value, "detach"):
@@ -111,7 +111,7 @@ def _plain(value: Any, field: ColumnField) -> Any:
     kind = field.kind
     if kind == "string":
         if not isinstance(value, str):
-            raise TypeError("not a text")
+            raise TypeError("not text")
         value.encode()
         return value
     array = np.asarray(value)

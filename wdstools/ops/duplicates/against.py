@@ -95,8 +95,8 @@ def find_shared(
     Args:
         dataset: A dataset, its folder or URL; a folder, zip or tar of images; or a file of hashes.
         against: The others, each one of these.
-        executor: Who does the work; without one it is done here.
-        progress: Receives how many images are done.
+        executor: Does the work; without one, this process does.
+        progress: Receives the number of images done.
         **choices: What counts as the same; see ``AgainstChoices``.
 
     Returns:

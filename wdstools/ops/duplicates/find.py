@@ -78,8 +78,8 @@ def find_duplicates(
 
     Args:
         dataset: A dataset, its folder or URL.
-        executor: Who does the work; without one it is done here.
-        progress: Receives how many images are done.
+        executor: Does the work; without one, this process does.
+        progress: Receives the number of images done.
         **choices: What counts as the same; see ``DuplicateChoices``.
 
     Returns:

@@ -56,7 +56,7 @@ def plan_emit(
     Args:
         dataset: A dataset, its folder or URL.
         consumers: For whom, of ``CONSUMERS``, or ``all``.
-        executor: Who reads the indexes of shards; without one it is done here.
+        executor: Reads the indexes of shards; without one, this process does.
         **choices: What the files say; see ``EmitChoices``.
 
     Returns:
@@ -145,9 +145,9 @@ def emit(
         dataset: A dataset, its folder or URL.
         consumers: For whom, of ``CONSUMERS``, or ``all``.
         remove: Remove what was emitted for them.
-        executor: Who reads the indexes of shards; without one it is done here.
-        progress: Receives how many files are written.
-        **choices: As of ``plan_emit``.
+        executor: Reads the indexes of shards; without one, this process does.
+        progress: Receives the number of files written.
+        **choices: As for ``plan_emit``.
 
     Returns:
         How many files were written, linked and deleted.

@@ -83,8 +83,8 @@ def extract(
         dataset: A dataset, or its folder or URL.
         folder: Where the files go; it must not exist.
         selection: Which samples; without it, all.
-        executor: Who does the work; without one it is done here.
-        progress: Receives how many samples are done.
+        executor: Does the work; without one, this process does.
+        progress: Receives the number of samples done.
 
     Returns:
         How many samples, files and bytes were written.

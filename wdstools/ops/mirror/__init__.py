@@ -1,4 +1,4 @@
-"""mirror: a dataset to another place, sent and proved file by file."""
+"""mirror: copy a dataset to another place, sending and proving it file by file."""
 
 from wdstools.ops.mirror.plan import mirror, plan_mirror
 from wdstools.ops.mirror.run import MirrorResult

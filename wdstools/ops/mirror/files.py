@@ -1,4 +1,4 @@
-"""The files of a mirror: what of a dataset goes along, with the digest that each must have."""
+"""The files of a mirror: which files of a dataset are mirrored, and the digest that each must have."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from wdstools.stores.base import ObjectInfo
 
 PROBE_PATH = ".wdstools/probe"
-#: Ends the name of what emit writes beside a shard.
+#: The suffix of the file that emit writes for a shard.
 _EMITTED_SUFFIX = ".idx"
-#: Files of a dataset that a mirror does not hold, or holds for itself.
+#: Files that are not mirrored, or belong to the mirror itself.
 _OWN = (CLAIM_PATH, PROBE_PATH, HASHES_FOLDER)
 
 
@@ -36,7 +36,7 @@ def emitted_files(dataset: Dataset) -> list[Wanted]:
     listed = read_emitted(dataset.metadata, dataset.manifest)
     if listed.root != dataset.root:
         raise UsageError(
-            "what was emitted for other readers is of another version" if listed.root else "nothing was emitted",
+            "the files emitted for other readers are of another version" if listed.root else "nothing has been emitted",
             code="not-emitted",
             where=dataset.metadata.url,
             hint=f"wdstools emit {quote(dataset.metadata.url)} --for all",
@@ -47,7 +47,7 @@ def emitted_files(dataset: Dataset) -> list[Wanted]:
 
 
 def wanted_files(dataset: Dataset, emitted: list[Wanted]) -> list[Wanted]:
-    """Every file of a mirror in the order in which they are stored: the manifest last."""
+    """Every file of a mirror, in the order of storing: the manifest last."""
     data = {path: read_inside(dataset.metadata, path) for path in (SUMS_PATH, CARD_PATH, MANIFEST_PATH)}
     listed = {line.path: line.digest for line in parse_sums(data[SUMS_PATH])}
     shards = [shard_file(entry) for _, entry in dataset.manifest.shards]
@@ -58,10 +58,10 @@ def wanted_files(dataset: Dataset, emitted: list[Wanted]) -> list[Wanted]:
     others = []
     for path, digest in files:
         if digest is None:
-            raise _damaged_here(dataset, f"no line for {path}")
+            raise _damaged_here(dataset, f"it has no line for {path}")
         others.append(Wanted(path, _size_of(dataset, path), {"sha256": digest}))
     if listed.get(MANIFEST_PATH) != sha256_hex(data[MANIFEST_PATH]):
-        raise _damaged_here(dataset, f"the line for {MANIFEST_PATH} is not its SHA-256")
+        raise _damaged_here(dataset, f"its line for {MANIFEST_PATH} is not the file's SHA-256")
     others += [Wanted(path, len(made), {"sha256": sha256_hex(made)}) for path, made in bundles_of(dataset).items()]
     others += column_files(dataset)
     last = [Wanted(path, len(data[path]), {"sha256": sha256_hex(data[path])}) for path in data]
@@ -83,7 +83,7 @@ def _damaged_here(dataset: Dataset, message: str) -> IntegrityError:
 
 
 def extra_files(found: Mapping[str, ObjectInfo], wanted: set[str], folders: set[str]) -> tuple[ObjectInfo, ...]:
-    """Files at the target that readers would take for parts of the dataset; what else lies there is not ours to judge."""
+    """Files at the target that readers would take for parts of the dataset; other files there are not our concern."""
     return tuple(
         info
         for path, info in found.items()
@@ -94,6 +94,6 @@ def extra_files(found: Mapping[str, ObjectInfo], wanted: set[str], folders: set[
 
 
 def _is_taken(path: str, folders: set[str]) -> bool:
-    """Whether readers look for shards where a file lies, and take it for one, or for the index of one."""
+    """Whether readers look for shards in a file's folder and would take it for one, or for the index of one."""
     folder, _, name = path.rpartition("/")
     return folder in folders and encoding_of(name.removesuffix(_EMITTED_SUFFIX)) is not None

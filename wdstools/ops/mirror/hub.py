@@ -1,8 +1,8 @@
-"""The Hugging Face Hub as a mirror: blobs first, then one commit, so that nobody sees new shards beside an old manifest.
+"""The Hugging Face Hub as a mirror: blobs first, then one commit, so that nobody sees new shards with an old manifest.
 
-What is in a repository is told by its tree: SHA-256 of large files, git's blob id of those that it keeps inline. Killed at any
-moment, the same call goes on: blobs that arrived are not sent again, and until the commit nothing has changed. What is too
-much for one commit is ``hub_commits.py``'s work.
+A repository's tree tells what is in it: the SHA-256 of large files, and git's blob id of those that it keeps inline. If it
+is killed at any moment, the same call goes on: blobs that arrived are not sent again, and until the commit nothing has
+changed. ``hub_commits.py`` handles what is too much for one commit.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from wdstools.progress import Progress
     from wdstools.stores.hf import HubFile
 
-#: Files that are sent between two looks at the progress.
+#: How many files are sent between two reports of progress.
 _BATCH = 16
 
 
@@ -42,25 +42,25 @@ def open_hub(url: str) -> HubStore:
     """The repository at ``hf://datasets/OWNER/NAME``; raises UsageError (``extra-missing``)."""
     if importlib.util.find_spec("huggingface_hub") is None:
         raise UsageError(
-            "publishing on the Hub needs the hub extra", code="extra-missing", hint="pip install 'wdstools[hub]'"
+            "publishing to the Hub needs the hub extra", code="extra-missing", hint="pip install 'wdstools[hub]'"
         )
     return open_hf(url, Waits())
 
 
 def require_local(dataset: Dataset) -> None:
-    """Refuse a dataset that does not lie here: the library sends files; raises UsageError."""
+    """Refuse a dataset that is not on this machine: the library sends local files; raises UsageError."""
     if not isinstance(dataset.metadata, LocalStore) or not isinstance(dataset.shards, LocalStore):
         raise UsageError(
-            "a dataset goes to the Hub from a folder here",
+            "a dataset can only be published to the Hub from a local folder",
             where=dataset.metadata.url,
-            hint="wdstools pull URL DIR    brings it here first",
+            hint="wdstools pull URL DIR    first",
         )
 
 
 def look(store: HubStore, *, create: bool) -> tuple[str, dict[str, HubFile]]:
-    """The head of the repository and what it holds, by path; ("", {}) if it is to be made.
+    """The head of the repository and its files, by path; ("", {}) if it is to be created.
 
-    Raises NotFoundError (``repository-missing``) if there is none and none may be made.
+    Raises NotFoundError (``repository-missing``) if there is none and none may be created.
     """
     try:
         head = store.commit()
@@ -69,10 +69,10 @@ def look(store: HubStore, *, create: bool) -> tuple[str, dict[str, HubFile]]:
         if create:
             return "", {}
         raise NotFoundError(
-            "there is no such repository, or you may not see it",
+            "there is no such repository, or you may not access it",
             code="repository-missing",
             where=store.url,
-            hint=f"add {option('create', True)} to make it, and {option('private', True)} for one that only you see; "
+            hint=f"add {option('create', True)} to create it, and {option('private', True)} to make it private; "
             "hf auth login",
         ) from None
 
@@ -90,7 +90,7 @@ def compare_tree(
 
 
 def is_same(dataset: Dataset, file: Wanted, there: HubFile, card: bytes) -> bool:
-    """Whether what the Hub says of a file is what is here: SHA-256 of a large file, the blob id of one that git keeps."""
+    """Whether the Hub's file is the one here: by the SHA-256 of a large file, or the blob id of one that git keeps."""
     if there.sha256:
         return there.sha256 == file.digests["sha256"]
     data = card if file.path == CARD_PATH else holder(dataset, file.path).get(file.path)
@@ -100,7 +100,7 @@ def is_same(dataset: Dataset, file: Wanted, there: HubFile, card: bytes) -> bool
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubMirrorPlan(MirrorPlan):
-    """What making a repository a mirror takes. ``parent`` is its head as it was looked at, "" if it is not there yet."""
+    """What it takes to make a repository a mirror. ``parent`` is its head when it was compared, "" if it does not exist yet."""
 
     hub: HubStore = field(repr=False)
     parent: str
@@ -109,18 +109,18 @@ class HubMirrorPlan(MirrorPlan):
     bound: CommitBound = COMMIT_BOUND
 
     def carry_out(self, executor: Executor, progress: Progress) -> MirrorResult:
-        """Blobs, then the commit on top of ``parent``; if that is no longer the head nothing changes (BusyError)."""
+        """Send the blobs, then commit on top of ``parent``; if that is no longer the head, nothing changes (BusyError)."""
         return _Upload(self, executor, progress).run()
 
 
 class _Upload:
-    """One repository being made a mirror."""
+    """One mirroring to a repository."""
 
     def __init__(self, plan: HubMirrorPlan, executor: Executor, progress: Progress) -> None:
         from huggingface_hub import HfApi
 
         utils: Any = importlib.import_module("huggingface_hub.utils")
-        utils.disable_progress_bars()  # ours tells
+        utils.disable_progress_bars()  # we show our own
         self.plan = plan
         self.api: Any = HfApi(endpoint=plan.hub.hub)
         self.where = {"repo_id": plan.hub.repository, "repo_type": "dataset", "revision": plan.hub.revision}
@@ -128,7 +128,7 @@ class _Upload:
         self.progress = progress
 
     def run(self) -> MirrorResult:
-        """Everything; afterwards the tree is looked at again."""
+        """Do everything; at the end, compare the tree again."""
         plan = self.plan
         todo = [state.wanted for state in plan.files if state.state != "same"]
         deleted = [info.key for info in plan.extra] if plan.delete else []
@@ -178,7 +178,7 @@ class _Upload:
         return f"wdstools mirror: {manifest.name or 'dataset'} version {manifest.version}, root {manifest.root[:16]}"
 
     def _operation(self, kind: Any, file: Wanted) -> Any:
-        """A file to be sent, once it is found to be what it should be: what is damaged here is never published."""
+        """The operation that adds a file, after checking it: damaged files are never published."""
         source = self.plan.source
         path = self.plan.hub.folder + file.path
         if file.path == CARD_PATH:
@@ -190,7 +190,7 @@ class _Upload:
             seen.update(block)
         if seen.hexdigest() != file.digests["sha256"]:
             raise IntegrityError(
-                "a file is damaged here, and was not sent",
+                "a local file is damaged, and was not sent",
                 code="source-damaged",
                 where=store.locate(file.path),
                 expected=file.digests["sha256"],
@@ -202,7 +202,7 @@ class _Upload:
         return made
 
     def _send(self, adds: list[tuple[Wanted, Any]]) -> None:
-        """The large files among them, some at a time; those whose blobs are there already are not sent."""
+        """Send the large files, some at a time; those whose blobs are already there are not sent."""
         self.progress.start("mirror", sum(file.bytes for file, _ in adds), "bytes")
         try:
             for at in range(0, len(adds), _BATCH):
@@ -218,11 +218,11 @@ class _Upload:
             self.progress.finish()
 
     def _look(self, there: HubStore, files: list[Wanted]) -> None:
-        """Hold what the Hub says that it holds against what should be there."""
+        """Compare what the Hub says it has with what should be there."""
         for state in compare_tree(self.plan.source, there.tree(), files, self.plan.card):
             if state.state != "same":
                 raise IntegrityError(
-                    "the Hub does not hold what was sent",
+                    "the Hub does not have what was sent",
                     code="remote-damaged",
                     where=f"{there.url}/{state.wanted.path}",
                     expected=state.wanted.digests["sha256"],
@@ -231,10 +231,10 @@ class _Upload:
                 )
 
     def _translated(self, work: Any) -> str:
-        """The library's errors as ours. None of their texts is shown: a server may repeat a token in them."""
+        """Translate the library's errors. Their texts are not shown: a server may repeat a token in them."""
         from huggingface_hub.errors import HfHubHTTPError
 
-        wire: Any = HfHubHTTPError.__bases__[0]  # that of its HTTP library, of which versions use different ones
+        wire: Any = HfHubHTTPError.__bases__[0]  # the error of its HTTP library, which differs by version
         try:
             return str(work())
         except WdsError:
@@ -250,7 +250,7 @@ class _Upload:
                 code="unavailable",
                 where=self.plan.hub.url,
                 got=type(inner or error).__name__,
-                hint="run the same command again: what arrived is not sent again",
+                hint="run the same command again: what has arrived is not sent again",
             ) from None
 
     def _refused(self, status: int) -> WdsError:
@@ -260,16 +260,20 @@ class _Upload:
                 "somebody else changed the repository meanwhile; nothing was changed",
                 where=where,
                 expected=f"its head at {self.plan.parent or 'its beginning'}",
-                hint="run the same command again: what arrived is not sent again",
+                hint="run the same command again: what has arrived is not sent again",
             )
         if status in (401, 403, 404):
             return StoreError(
-                "the Hub does not let you write there",
+                "the Hub does not allow you to write there",
                 code="denied",
                 where=where,
                 got=f"status {status}",
-                hint="hf auth login    with a token that may write to this repository",
+                hint="hf auth login    with a token that can write to this repository",
             )
         return StoreError(
-            "the Hub could not do it", code="unavailable", where=where, got=f"status {status}", hint="try again later"
+            "the Hub failed to process the request",
+            code="unavailable",
+            where=where,
+            got=f"status {status}",
+            hint="try again later",
         )

@@ -1,8 +1,8 @@
-"""What goes to the Hub in commits: one if it fits, else several on a pull request that is merged when all of it lies there.
+"""Commit to the Hub: in one commit if it fits, or else in several on a pull request that is merged once it is complete.
 
-Nobody sees new shards beside an old manifest: main moves once, from one whole dataset to the next. Killed before that, main
-is as it was, and a pull request is left that nobody merges; the next call begins another one, sends no blob twice, and
-closes those that it left.
+Nobody sees new shards with an old manifest: main moves once, from one whole dataset to the next. A run killed before that
+leaves main as it was, and an unmerged pull request; the next call begins another one, sends no blob twice, and closes the
+old ones.
 """
 
 from __future__ import annotations
@@ -20,39 +20,39 @@ if TYPE_CHECKING:
 
 #: The one branch that a pull request is merged into.
 _MAIN = "main"
-#: What is never inline, and how large a file is at most that is.
+#: Files that are never inline, and the largest size of a file that is.
 _LARGE, _MOST_INLINE_FILE = (".tar", ".parquet"), 10 << 20
 
 
 class CommitBound(NamedTuple):
-    """What one commit may hold: files, and bytes of those that come inside the request since git keeps them."""
+    """How much one commit may hold: files, and bytes of those that are sent inside the request because git keeps them."""
 
     files: int
     inline_bytes: int
 
 
-#: The Hub refuses a commit of more than 25,000 large files or 1 GB inside the request, and gives up on one that takes it
-#: longer than a minute. A fifth of the files and a twentieth of the bytes stay clear of both on a slow line, and a hundred
-#: thousand files (more than that no repository should hold) are 20 commits, far below the 128 that it allows an hour.
+#: The Hub refuses a commit of more than 25,000 large files or 1 GB inside the request, and gives up on one that takes
+#: longer than a minute. A fifth of the files and a twentieth of the bytes stay clear of both limits on a slow line, and a
+#: hundred thousand files (the most that a repository should hold) are 20 commits, far below the 128 allowed per hour.
 COMMIT_BOUND = CommitBound(files=5_000, inline_bytes=48 << 20)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What is to be committed on top of ``parent``. ``first`` is deleted before anything else if there is no pull request."""
+    """What to commit on top of ``parent``. Without a pull request, ``first`` is deleted before anything else."""
 
     hub: HubStore
     parent: str
     title: str
     #: In order; the manifest last.
     operations: Sequence[Any]
-    #: The deletion of a manifest that must not stand beside new shards; None if there is none.
+    #: The deletion of a manifest that must not appear with new shards; None if there is none.
     first: Any = None
     bound: CommitBound = COMMIT_BOUND
 
 
 def commit(api: Any, change: Change, check: Callable[[HubStore], None]) -> str:
-    """Make the change; gives the head. ``check`` looks at what lies on a pull request and raises what is wrong with it.
+    """Make the change; returns the new head. ``check`` compares what is on a pull request, and raises if it is wrong.
 
     Raises BusyError if the head was not ``parent``, and the library's errors.
     """
@@ -70,18 +70,18 @@ def commit(api: Any, change: Change, check: Callable[[HubStore], None]) -> str:
         else:
             return _Request(api, change, request).merged(parts, check)
     if len(parts) > 1 and change.first is not None:
-        # there is no dataset until the last commit, rather than one with another's shards
+        # better no dataset until the last commit than one with shards of another
         parts[0] = [change.first, *parts[0]]
     return _send(api, change, parts, change.hub.revision, change.parent)
 
 
-#: The status that says that a repository takes no pull requests. Its blobs are there: this token may write.
+#: The status of a repository that does not accept pull requests: the blobs were accepted, so the token can write.
 _DISABLED = 403
 _DESCRIPTION = "A dataset too large for one commit comes here, and is merged when it is whole."
 
 
 def _send(api: Any, change: Change, parts: list[list[Any]], revision: str, head: str) -> str:
-    """Commit part after part on top of a head; gives the last one."""
+    """Commit the parts one by one on top of a head; returns the last commit."""
     for number, part in enumerate(parts, 1):
         of = f" ({number} of {len(parts)})" if len(parts) > 1 else ""
         made = api.create_commit(
@@ -108,9 +108,9 @@ class _Request:
         self.there = open_hf(f"hf://datasets/{hub.repository}@{self.revision}/{hub.folder}", Waits(), hub=hub.hub)
 
     def merged(self, parts: list[list[Any]], check: Callable[[HubStore], None]) -> str:
-        """Send the parts, look at what lies there, and merge it; gives the new head of main.
+        """Commit the parts, check the result, and merge it; returns the new head of main.
 
-        Whatever goes wrong before the merge, main is as it was, and the pull request is closed.
+        If anything goes wrong before the merge, main is as it was, and the pull request is closed.
         """
         try:
             self._require_parent()
@@ -123,18 +123,18 @@ class _Request:
                 self._status("closed", self.request.num)
             raise
         self._merge()
-        with contextlib.suppress(Exception):  # tidying: what was asked for is done
+        with contextlib.suppress(Exception):  # just tidying up: the work is done
             self._close_older()
         return self.change.hub.commit()
 
     def _require_parent(self) -> None:
-        """Refuse to go on if main moved since it was compared: what was merged then would be of two."""
+        """Refuse to go on if main has moved since it was compared: the merge would mix two datasets."""
         if self.change.hub.commit() != self.change.parent:
             raise BusyError(
                 "somebody else changed the repository meanwhile; nothing was changed",
                 where=self.change.hub.url,
                 expected=f"its head at {self.change.parent}",
-                hint="run the same command again: what arrived is not sent again",
+                hint="run the same command again: what has arrived is not sent again",
             )
 
     def _merge(self) -> None:
@@ -145,7 +145,7 @@ class _Request:
         except HfHubHTTPError as error:
             self._require_parent()
             raise StoreError(
-                "the whole dataset lies on a pull request that the Hub does not merge; nothing was changed",
+                "the whole dataset is on a pull request that the Hub does not merge; nothing was changed",
                 code="unavailable",
                 where=self.change.hub.url,
                 got=f"status {error.response.status_code}",
@@ -156,7 +156,7 @@ class _Request:
         self.api.change_discussion_status(self.change.hub.repository, number, status, repo_type="dataset")
 
     def _close_older(self) -> None:
-        """Close what killed calls left: pull requests by the same author with the same title, root included."""
+        """Close pull requests that killed runs left: by the same author and with the same title, which includes the root."""
         author, title = self.request.author, self.request.title
         found = self.api.get_repo_discussions(
             self.change.hub.repository, author=author, discussion_type="pull_request", repo_type="dataset"
@@ -169,7 +169,7 @@ class _Request:
 
 
 def _parts(operations: Sequence[Any], bound: CommitBound) -> Iterator[list[Any]]:
-    """Operations in as many commits as they need: one, unless there are very many."""
+    """Divide operations into as many commits as they need: one, unless there are very many."""
     part: list[Any] = []
     inline = 0
     for operation in operations:
@@ -184,7 +184,7 @@ def _parts(operations: Sequence[Any], bound: CommitBound) -> Iterator[list[Any]]
 
 
 def _inline_bytes(operation: Any) -> int:
-    """What an operation takes inside a request; a deletion takes nothing."""
+    """The bytes that an operation adds to a request; a deletion adds none."""
     info = getattr(operation, "upload_info", None)
     if info is None or operation.path_in_repo.endswith(_LARGE):
         return 0

@@ -1,4 +1,4 @@
-"""mirror: make another place hold this dataset, prove it there without a download, one root a prefix, manifest last."""
+"""mirror: copy a dataset to another place and prove it there without a download; one root per prefix, manifest last."""
 
 from __future__ import annotations
 
@@ -50,20 +50,20 @@ def plan_mirror(
     progress: Progress | None = None,
     **choices: Unpack[MirrorChoices],
 ) -> MirrorPlan:
-    """Compare a dataset with what is at ``target``; nothing is downloaded but the manifest there.
+    """Compare a dataset with what is at ``target``; only the manifest there is downloaded.
 
     Args:
         dataset: A dataset, its folder or URL.
         target: A folder, URL or store.
-        executor: Who compares; without one it is done here.
-        progress: Receives how many files are compared.
+        executor: Does the comparing; without one, this process does.
+        progress: Receives the number of files compared.
         **choices: What may be replaced and deleted; see ``MirrorChoices``.
 
     Returns:
         The plan, with the state of each file.
 
     Raises:
-        UsageError: The dataset is a manifest alone, or nothing was emitted that could be copied (``not-emitted``).
+        UsageError: The dataset is a manifest alone, or emitted files are asked for and there are none (``not-emitted``).
         StoreError: Another dataset is there (``another-dataset``), or a newer version (``newer-version``), or storage
             could not be read.
         IntegrityError: The dataset's checksum list is damaged, or it is another dataset than the one with the given
@@ -74,20 +74,22 @@ def plan_mirror(
     dataset = as_dataset(dataset).anchor(chosen["root"])
     if dataset.manifest_key != MANIFEST_PATH:
         raise UsageError(
-            "a mirror is made from a whole dataset, not from a manifest alone",
+            "a mirror can only be made from a whole dataset, not from a manifest alone",
             where=dataset.metadata.url,
             expected=f"a folder or URL with {MANIFEST_PATH}",
         )
     require_canonical(
         dataset.manifest,
         dataset.metadata.url,
-        "these tars were not written by wdstools; copy them, and check the copy with verify --at",
+        "these tars were not written by wdstools; copy them yourself, and check the copy with verify --at",
     )
     if hub:
         return _plan_hub(dataset, hub, chosen)
     if chosen["create"] or chosen["private"]:
         raise UsageError(
-            "only the Hub has repositories to make", where=option("create"), expected="hf://datasets/OWNER/NAME"
+            "only the Hub has repositories that can be created",
+            where=option("create"),
+            expected="hf://datasets/OWNER/NAME",
         )
     store = remote(open_store(os.fspath(target)) if isinstance(target, str | os.PathLike) else target)
     if isinstance(target, str | os.PathLike):
@@ -130,24 +132,24 @@ def plan_mirror(
 
 
 def _hub_in(target: StrPath | Store) -> str:
-    """The address of a repository on the Hub; empty for another place. Raises UsageError for what can only be read."""
+    """The URL of a repository on the Hub; empty for another place. Raises UsageError for a read-only place."""
     address = os.fspath(target) if isinstance(target, str | os.PathLike) else ""
     if address.startswith("hf://"):
         return address
-    refuse_read_only(address, "send it to a bucket, a folder or hf://datasets/OWNER/NAME")
+    refuse_read_only(address, "mirror it to a bucket, a folder or hf://datasets/OWNER/NAME")
     return ""
 
 
 def _extra(
     found: Mapping[str, ObjectInfo], wanted: Sequence[Wanted], dataset: Dataset, theirs: Manifest | None
 ) -> tuple[ObjectInfo, ...]:
-    """What lies in the other place, in the folders of splits of either dataset, and is not wanted there."""
+    """The files in the other place, in the split folders of either dataset, that are not wanted there."""
     folders = {split for manifest in (dataset.manifest, theirs) if manifest for split in manifest.splits}
     return extra_files(found, {file.path for file in wanted}, folders)
 
 
 def _sums(states: Sequence[ObjectState], extra: Sequence[ObjectInfo]) -> tuple[dict[str, int], dict[str, int]]:
-    """How many files there are of each state, and how many bytes."""
+    """The number of files in each state, and their bytes."""
     counts, sizes = Counter(state.state for state in states), Counter({"extra": sum(info.bytes for info in extra)})
     for state in states:
         sizes[state.state] += state.wanted.bytes
@@ -155,11 +157,12 @@ def _sums(states: Sequence[ObjectState], extra: Sequence[ObjectInfo]) -> tuple[d
 
 
 def _plan_hub(dataset: Dataset, url: str, chosen: MirrorChoices) -> HubMirrorPlan:
-    """The plan for a repository: there a commit takes the place of claim, order and probe."""
+    """The plan for a repository, where a commit replaces claim, order and probe."""
     require_local(dataset)
     if chosen["limit_rate"] is not None:
         raise UsageError(
-            "the Hub's own library sends, and it knows no limit", where=option("limit_rate", chosen["limit_rate"])
+            "uploads to the Hub are done by its own library, which has no rate limit",
+            where=option("limit_rate", chosen["limit_rate"]),
         )
     hub = open_hub(url)
     parent, found = look(hub, create=chosen["create"])
@@ -203,18 +206,18 @@ def _plan_hub(dataset: Dataset, url: str, chosen: MirrorChoices) -> HubMirrorPla
 
 
 def _refuse_packing(store: RemoteStore, found: Mapping[str, ObjectInfo]) -> None:
-    """Refuse a place that another dataset is packed to."""
+    """Refuse a place to which another dataset is being packed."""
     if PACK_CLAIM_PATH in found:
         raise BusyError(
-            "a pack to this place is not finished",
+            "there is an unfinished pack to this place",
             code="pack-unfinished",
             where=store.url,
-            hint="finish it by the same command, or mirror to another prefix; nothing was changed",
+            hint="finish it with the same pack command, or mirror to another prefix; nothing was changed",
         )
 
 
 def _refuse_taken(store: RemoteStore, states: Sequence[ObjectState]) -> None:
-    """Refuse a place without a dataset and without our claim in which files of our names are not ours."""
+    """Refuse a place without a dataset and without our claim in which other files have our files' names."""
     taken = [state.wanted.path for state in states if state.state in ("different", "unverifiable")]
     if taken and states[-1].state == "missing":
         raise StoreError(
@@ -222,7 +225,7 @@ def _refuse_taken(store: RemoteStore, states: Sequence[ObjectState]) -> None:
             code="object-exists",
             where=store.url,
             got=some_of(taken),
-            hint=f"mirror to another prefix, or add {option('replace', True)} to write over them; nothing was changed",
+            hint=f"mirror to another prefix, or add {option('replace', True)} to overwrite them; nothing was changed",
         )
 
 
@@ -246,9 +249,9 @@ def _other(
     version = theirs.version if theirs else -1
     if not replace:
         on_hub = store.url.startswith("hf://")
-        meanwhile = "the repository's history keeps it" if on_hub else "it is absent until the new one is whole"
+        meanwhile = "the repository's history keeps it" if on_hub else "it is absent until the new one is complete"
         raise StoreError(
-            "another dataset, or another version of this one, is there already; a prefix holds one",
+            "another dataset, or another version of this one, is already there; a prefix can hold only one",
             code="another-dataset",
             where=store.url,
             expected=f"root {dataset.root}, version {dataset.manifest.version}",
@@ -257,7 +260,7 @@ def _other(
         )
     if version > dataset.manifest.version and not allow_older:
         raise StoreError(
-            "what is there is newer than this",
+            "the dataset there is newer than this one",
             code="newer-version",
             where=store.url,
             expected=f"version {dataset.manifest.version} or older",
@@ -268,7 +271,7 @@ def _other(
 
 
 def _refuses_wrong_checksums(store: RemoteStore) -> bool:
-    """Whether the store compares checksums; if it takes the wrong bytes, they are removed again."""
+    """Whether the store verifies checksums; if it accepts wrong bytes, they are deleted again."""
     for attempt in range(_PROBE_ATTEMPTS):
         try:
             refused = store.put_wrong(PROBE_PATH)
@@ -304,7 +307,7 @@ def _tasks(
 def _compare(
     tasks: list[CompareTask], where: str, known: KnownDigests, executor: Executor, progress: Progress
 ) -> list[ObjectState]:
-    """The state of each file; what is the same is noted even if another one cannot be compared."""
+    """The state of each file; identical files are noted even if another file cannot be compared."""
     states: dict[int, ObjectState] = {}
     try:
         with under_way(progress, "compare", len(tasks), "files") as tick:
@@ -321,7 +324,7 @@ def _steps(
     states: Iterable[ObjectState], extra: Iterable[ObjectInfo], replaced: str | None, *, claimed: bool
 ) -> Iterator[Step]:
     if replaced is not None:
-        yield Step("delete", MANIFEST_PATH, detail=f"of root {replaced[:16]}; from now on there is no dataset there")
+        yield Step("delete", MANIFEST_PATH, detail=f"of root {replaced[:16]}; from then on there is no dataset there")
     for state in states:
         if state.state != "same" and not (replaced is not None and state.wanted.path == MANIFEST_PATH):
             detail = ": ".join(part for part in (state.state, state.detail) if part)
@@ -343,26 +346,26 @@ def mirror(
     progress: Progress | None = None,
     **choices: Unpack[MirrorChoices],
 ) -> MirrorResult:
-    """Make ``target`` hold a dataset: ``plan_mirror``, carried out. Calling it again moves nothing.
+    """Copy a dataset to ``target``: ``plan_mirror``, applied. Calling it again transfers nothing.
 
-    Shards come first and the manifest last: until then there is no dataset there. The store's own digests prove what it
-    holds; an interrupted mirror is continued by the same call.
+    Shards are sent first and the manifest last: until then there is no dataset there. The store's own digests prove what
+    it holds. Calling it again resumes an interrupted mirror.
 
     Args:
         dataset: A dataset, its folder or URL.
         target: A folder, URL or store.
-        executor: Who does the work; without one, ``jobs`` threads that end with the call.
+        executor: Does the work; without one, ``jobs`` threads do, which end with the call.
         jobs: How many threads to start.
-        progress: Receives how many bytes are sent.
-        **choices: As of ``plan_mirror``.
+        progress: Receives the number of bytes sent.
+        **choices: As for ``plan_mirror``.
 
     Returns:
         What was sent, and which files the store cannot prove.
 
     Raises:
         UsageError: As ``plan_mirror``.
-        BusyError: Another mirror writes to the same place.
-        IntegrityError: A file was damaged here, or on its way each time.
+        BusyError: Another mirror is writing to the same place.
+        IntegrityError: A local file is damaged, or was damaged on its way each time.
         StoreError: As ``plan_mirror``, or storage could not be written.
     """
     with workers(executor, "threads", jobs) as at_work:

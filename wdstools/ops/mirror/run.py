@@ -1,4 +1,4 @@
-"""Carrying a mirror out: everything in the order in which a reader may see it."""
+"""Carry out a mirror: everything in an order that is safe for readers."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
     from wdstools.stores.base import ObjectInfo, RemoteStore
     from wdstools.transfer.compare import ObjectState, Wanted
 
-#: Files that are being sent at once are held in memory, up to this much (or one).
+#: Files that are being sent are held in memory, up to this many bytes (or one file).
 _MEMORY_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
 class MirrorResult:
-    """What a mirror did. ``unproved`` names files that the store gives no digest of that could be compared.
+    """What a mirror did. ``unproved`` names files for which the store gives no digest to compare.
 
-    ``proved`` is of what the store holds, which is what the store says that it holds. ``history`` is the commit from
-    which a repository still gives everything that was replaced or deleted.
+    ``proved`` is about what the store holds, by the store's own account. ``history`` is the commit from which everything
+    that was replaced or deleted can still be had from a repository.
     """
 
     target: str
@@ -58,10 +58,10 @@ class MirrorResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MirrorPlan(Plan[MirrorResult]):
-    """What making ``target`` a mirror takes. ``counts`` and ``sizes`` go by state (see ``compare.STATES``).
+    """What it takes to make ``target`` a mirror. ``counts`` and ``sizes`` are by state (see ``compare.STATES``).
 
-    ``replaced`` is the root of another dataset whose manifest has to go first; ``published`` whether the manifest is
-    there already; ``extra`` are files there that are not of this dataset.
+    ``replaced`` is the root of another dataset, whose manifest has to be deleted first; ``published``: the manifest is
+    already there; ``extra`` are files there that are not part of this dataset.
     """
 
     source: Dataset = field(repr=False)
@@ -78,9 +78,9 @@ class MirrorPlan(Plan[MirrorResult]):
     believed: bool
 
     def carry_out(self, executor: Executor, progress: Progress) -> MirrorResult:
-        """Shards, indexes, provenance, lists, card, and the manifest last: until then there is no dataset there.
+        """Store shards, indexes, provenance, lists, card, and the manifest last: until then there is no dataset there.
 
-        Killed at any moment, the same call goes on; what was stored is recognised by the store's own digests.
+        If it is killed at any moment, the same call goes on; what was stored is recognised by the store's own digests.
         """
         return MirrorRun(self, executor, progress).run()
 
@@ -99,7 +99,7 @@ class MirrorRun:
         self.answered: list[Uploaded] = []
 
     def run(self) -> MirrorResult:
-        """Everything, in the order in which a reader may see it."""
+        """Do everything, in an order that is safe for readers."""
         plan = self.plan
         todo = [state.wanted for state in plan.files if state.state != "same"]
         deleted = plan.extra if plan.delete else ()
@@ -128,7 +128,7 @@ class MirrorRun:
         )
 
     def _claim(self) -> None:
-        """Say that this prefix is being written to, so that two datasets are never mixed in it."""
+        """Claim the prefix, so that two datasets are never mixed in it."""
         data = (json.dumps({"root": self.source.root, "version": self.source.manifest.version}) + "\n").encode()
         try:
             self.store.put_data(CLAIM_PATH, data, only_if=ABSENT)
@@ -156,11 +156,11 @@ class MirrorRun:
             where=self.store.url,
             expected=f"root {self.source.root}",
             got=got or f"root {self._claimed_root()}",
-            hint=f"wait for it; if it was given up, run this again with {option('replace', True)}",
+            hint=f"wait for it; if it was abandoned, run this again with {option('replace', True)}",
         )
 
     def _upload(self, files: list[Wanted]) -> None:
-        """Shards first, their indexes behind them; then, when all of these are there, what tells of the whole."""
+        """Store shards first, then their indexes; once all of these are there, the files about the whole dataset."""
         whole = (PROVENANCE_PATH, SKIPPED_PATH, SUMS_PATH, CARD_PATH)
         self.progress.start("mirror", sum(file.bytes for file in files), "bytes")
         try:
@@ -171,7 +171,7 @@ class MirrorRun:
             self.known.save()
 
     def _all(self, files: list[Wanted]) -> None:
-        """Store files in this order, as many at once as fit into memory."""
+        """Store files in this order, as many in parallel as fit into memory."""
         executor = self.executor
         fitting = max(1, _MEMORY_BYTES // max((file.bytes for file in files), default=1))
         if fitting < executor.jobs:
@@ -186,12 +186,12 @@ class MirrorRun:
             self.answered.append(done)
         if not done.proved:
             self.unproved.append(done.wanted.path)
-            self.known.save()  # nothing but the ETag will tell that it is there
+            self.known.save()  # only the ETag will tell that it is there
 
     def _look_again(self) -> None:
-        """Hold what the store answered against what it lists now: an answer may be a gateway's that stored nothing.
+        """Compare the store's answers with its listing: the answer may have come from a gateway that stored nothing.
 
-        One request for a thousand files; what a listing does not show as it should is asked for alone.
+        That takes one request per thousand files; files that the listing does not confirm are checked one by one.
         """
         if not self.answered:
             return
@@ -203,17 +203,17 @@ class MirrorRun:
             task = UploadTask(self.source, self.store, done.wanted, self.plan.believed)
             if prove(task, done.etag).proved:
                 continue
-            if info is not None:  # nothing outweighs what it lists
+            if info is not None:  # the listing decides
                 raise damaged(task, f"md5 {done.computed['md5']}", f"{info.bytes} bytes, ETag {info.etag}")
             self.unproved.append(done.wanted.path)
 
     def _publish(self, wanted: Wanted) -> None:
-        """Store the manifest where there is none: from now on there is a dataset."""
+        """Store the manifest if there is none: from now on there is a dataset."""
         if (root := self._claimed_root()) != self.source.root:
-            raise self._busy("another mirror has taken this place over", f"root {root}")
+            raise self._busy("another mirror has taken over this place", f"root {root}")
         data = get_whole(self.source.metadata, MANIFEST_PATH, MAX_MANIFEST_BYTES)
         if sha256_hex(data) != wanted.digests["sha256"]:
-            raise IntegrityError("the manifest changed while it was mirrored", code="source-damaged")
+            raise IntegrityError("the manifest changed while it was being mirrored", code="source-damaged")
         try:
             self.store.put_data(MANIFEST_PATH, data, only_if=ABSENT)
         except StoreError as error:
@@ -232,7 +232,7 @@ class MirrorRun:
 
 
 def _existing(folder: str) -> str:
-    """A folder, or the nearest one above it that is there."""
+    """A folder, or its nearest parent that exists."""
     folder = os.path.abspath(folder)
     while not os.path.isdir(folder) and folder != os.path.dirname(folder):
         folder = os.path.dirname(folder)

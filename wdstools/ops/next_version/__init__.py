@@ -1,1 +1,1 @@
-"""What every change of a dataset does alike: shards written anew, what follows from them, and how the next version appears."""
+"""What all changes of a dataset share: rewriting shards, what follows from that, and how the next version appears."""

@@ -1,4 +1,4 @@
-"""Added columns in a dataset's next version: each sample keeps its values, samples that went take theirs along, new ones have none."""
+"""Added columns in a dataset's next version: samples keep their values, removed ones take theirs along, new ones have none."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from wdstools.formats.manifest import Manifest, ShardEntry
     from wdstools.stores.base import Store
 
-#: Takes a file of a set that stays as it is: where it lies, its path, and what the set's document says of it.
+#: Takes a file of a set that stays unchanged: its store, its path, and its entry in the set's document.
 Copy = Callable[["Store", str, "ColumnShard"], None]
-#: Old files that are held at once: neighbours of a shard that was divided anew.
+#: How many old files are in memory at once: a redivided shard needs a few neighbours.
 _HELD = 4
 
 
@@ -44,10 +44,10 @@ def column_names(sets: Sequence[ColumnSet], shards: Iterable[str]) -> list[str]:
 def carry_columns(
     dataset: Dataset, sets: Sequence[ColumnSet], manifest: Manifest, out: Written, copy: Copy | None = None
 ) -> tuple[str, ...]:
-    """Write to ``out`` the files of these sets that are not as they were; ``copy`` is called with the others. Gives the paths of all.
+    """Write to ``out`` the files of these sets that change; ``copy`` is called with the others. Returns the paths of all.
 
-    Shards that were written anew lie there, with their indexes. Raises FormatError (``columns-damaged``), also for a file
-    that is missing, and StoreError.
+    The rewritten shards and their indexes must be in ``out`` already. Raises FormatError (``columns-damaged``), also for a
+    missing file, and StoreError.
     """
     if not sets:
         return ()
@@ -83,7 +83,7 @@ def carry_columns(
 
 
 def bring(out: Written, store: Store, path: str, shard: ColumnShard) -> None:
-    """Write a file of a set that stays as it is to ``out``, proved by its SHA-256. Raises as ``fetch_columns``."""
+    """Write a file of a set that stays unchanged to ``out``, proved by its SHA-256. Raises as ``fetch_columns``."""
     out.put(path, fetch_columns(store, path, shard.sha256))
 
 
@@ -98,7 +98,7 @@ class Written(Protocol):
 
 
 class _Moving:
-    """The rows of old shards that are not in the new version as they were, found by the hash of their key."""
+    """The rows of old shards that change in the new version, found by the hash of their key."""
 
     def __init__(self, dataset: Dataset, entries: Sequence[ShardEntry]) -> None:
         self._store, self._dataset = store_of(dataset), dataset
@@ -119,7 +119,7 @@ class _Moving:
         return found
 
     def table(self, columns: ColumnSet, keys: list[str]) -> pa.Table:
-        """The rows of these keys, null where there is none."""
+        """The rows of these keys; null for keys without a row."""
         rows = self._known.find(hashes_of(keys), lambda at: [keys[row] for row in at.tolist()])
         there = rows >= 0
         shards = np.searchsorted(self._starts[1:], rows, side="right")
@@ -131,7 +131,7 @@ class _Moving:
         schema = schema_of(columns.fields)
         joined = pa.concat_tables(parts).combine_chunks() if parts else schema.empty_table()
         found = joined.take(index)
-        # a hash led here: only the key itself proves it
+        # matched by hash: only the key itself proves the match
         same = np.array([one == other for one, other in zip(to_list(found.column("key")), keys, strict=True)], bool)
         if not same[there].all():
             found = found.take(numbers_over(np.arange(len(keys)), same, pa.int64()))
@@ -147,6 +147,6 @@ class _Moving:
             table = shard_values(self._store, columns, path, names)
             mine = self._hashes[self._starts[shard] : self._starts[shard + 1]]
             if not np.array_equal(hashes_of(to_list(table.column("key"))), mine):
-                raise damaged(column_path(columns.name, path), "its keys are not those of the index")
+                raise damaged(column_path(columns.name, path), "its keys do not match the index")
             self._tables[place] = table
         return self._tables[place]

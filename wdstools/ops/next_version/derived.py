@@ -1,4 +1,4 @@
-"""What was made of a dataset's samples and lies elsewhere than in its shards and indexes: no change may forget it."""
+"""What was made from a dataset's samples, outside its shards and indexes: every change has to deal with it."""
 
 from __future__ import annotations
 
@@ -38,29 +38,29 @@ if TYPE_CHECKING:
 _SIGNATURES = ".wdstools/signatures/"
 _MAX_EMITTED_BYTES = 1 << 40
 _MAX_KNOWN_BYTES = 1 << 24
-#: Every page of ours says so near its beginning.
+#: Every page that wdstools writes has this near its beginning.
 _PAGE_MARK = b'<meta name="generator" content="wdstools">'
 _PAGE_HEAD_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """Files below the dataset that go with the samples, and places that still hold these afterwards.
+    """Files below the dataset that go with the samples, and places that will still hold samples afterwards.
 
-    ``deleted`` maps each file to what it is. ``emitted`` is the list of emitted files as it was; ``elsewhere`` names what is
-    not changed from here. ``cached`` are files of caches outside the dataset.
+    ``deleted`` maps each file to what it is. ``emitted`` is the old list of emitted files; ``elsewhere`` names what the
+    change leaves alone. ``cached`` are files in caches outside the dataset.
     """
 
     deleted: dict[str, str] = field(default_factory=dict)
-    #: Added columns that are written anew for the next version, and for which shards.
+    #: Added columns that are rewritten for the next version.
     columns: tuple[ColumnSet, ...] = ()
-    #: The digest of the list of sets, as it was when they were looked for.
+    #: The digest of the list of sets when it was read.
     listed: str = ""
     touched: tuple[str, ...] = ()
     emitted: Emitted | None = None
     elsewhere: tuple[str, ...] = ()
     cached: tuple[str, ...] = ()
-    #: Sets of columns that somebody has begun to compute of this version.
+    #: Sets of columns that somebody has begun to compute for this version.
     computing: tuple[str, ...] = ()
 
     @property
@@ -69,7 +69,7 @@ class Derived:
         return [
             *(Step("delete", path, detail=what) for path, what in sorted(self.deleted.items())),
             *(Step("delete", path, detail="cached") for path in self.cached),
-            *(Step("delete", f"{COMPUTING}/{name}", detail="columns that are not finished") for name in self.computing),
+            *(Step("delete", f"{COMPUTING}/{name}", detail="unfinished columns") for name in self.computing),
             *(
                 Step("rewrite", path, detail=f"the columns {one.name}")
                 for one in self.columns
@@ -78,34 +78,32 @@ class Derived:
         ]
 
     def rewritten(self, root: str) -> tuple[str, ...]:
-        """What is written anew beside the shards, for the next version with this root."""
+        """What is rewritten in addition to the shards, for the next version with this root."""
         lists = (*self.emitted_list(root), *(one.path for one in self.columns))
         return (*lists, *(column_path(one.name, shard) for one in self.columns for shard in self.touched))
 
     @property
     def unfinished(self) -> tuple[str, ...]:
-        """The places of columns that are not finished."""
+        """The places of unfinished columns."""
         return tuple(f"{COMPUTING}/{name}" for name in self.computing)
 
     def emitted_list(self, root: str) -> dict[str, bytes]:
-        """The list of emitted files once they are gone: it still says which keys of the card are not its owner's."""
+        """The list of emitted files once they are deleted: it still says which keys of the card emit added."""
         if self.emitted is None or not self.emitted.card_keys:
             return {}
         return {EMITTED_PATH: replace(self.emitted, root=root, files={}, links=(), earlier={}).dumps()}
 
 
 def as_left_behind(derived: Derived) -> Derived:
-    """For a new dataset: the old one keeps everything, and so it is a place that still holds the samples."""
+    """For a new dataset: nothing is deleted from the old one, so it is a place that still holds the samples."""
     kept = tuple(f"{path}: {what}, in the old dataset" for path, what in sorted(derived.deleted.items()))
     kept += tuple(f"{one.path}: columns, in the old dataset" for one in derived.columns)
-    kept += tuple(
-        f"{COMPUTING}/{name}: columns that are not finished, in the old dataset" for name in derived.computing
-    )
+    kept += tuple(f"{COMPUTING}/{name}: unfinished columns, in the old dataset" for name in derived.computing)
     return Derived(columns=derived.columns, elsewhere=(*derived.elsewhere, *kept), cached=derived.cached)
 
 
 def find_derived(dataset: Dataset, touched: Sequence[ShardEntry], caches: Sequence[str]) -> Derived:
-    """All of it, for a change in place: what can be made again is deleted, what is not ours to change is named."""
+    """All of it, for a change in place: what can be made again is deleted; what is not ours to change is named."""
     store = dataset.metadata
     deleted: dict[str, str] = {}
     for entry in touched:
@@ -115,19 +113,21 @@ def find_derived(dataset: Dataset, touched: Sequence[ShardEntry], caches: Sequen
     for info in store.list(".wdstools/"):
         if info.key.startswith(_SIGNATURES):
             deleted[info.key] = "a signature of this version"
-    listed = digest_of_list(store)  # before it is read: what comes after is another one
+    listed = digest_of_list(store)  # before the list is read: a later change shows as another digest
     sets, stale = _columns(dataset, store)
     deleted |= dict.fromkeys(stale, "columns of another version")
     emitted, changed = _emitted(dataset)
     if emitted is not None:
-        deleted |= {path: "for other readers; emit makes it again" for path in emitted.files if path not in changed}
+        deleted |= {
+            path: "for other readers; run emit to make it again" for path in emitted.files if path not in changed
+        }
         if not emitted.card_keys:
-            deleted[EMITTED_PATH] = "the list of what was emitted"
+            deleted[EMITTED_PATH] = "the list of emitted files"
     there = {path: what for path, what in deleted.items() if lies(store, path)}
     elsewhere = (
         *_mirrors(dataset),
         *(f"{path}: changed since it was emitted" for path in changed),
-        *(f"{path}: a file of no set of columns" for path in _strangers(store, sets, stale)),
+        *(f"{path}: a file that does not belong to any set of columns" for path in _strangers(store, sets, stale)),
         *_pages(store),
         *(left_by_the_killed(store) if isinstance(store, LocalStore) else ()),
     )
@@ -144,7 +144,7 @@ def find_derived(dataset: Dataset, touched: Sequence[ShardEntry], caches: Sequen
 
 
 def _emitted(dataset: Dataset) -> tuple[Emitted | None, list[str]]:
-    """What was emitted, and which of it somebody has changed since: that is theirs."""
+    """What was emitted, and the paths that somebody has changed since: those are theirs."""
     try:
         emitted = read_emitted(dataset.metadata, dataset.manifest)
     except FormatError:
@@ -157,7 +157,7 @@ def _emitted(dataset: Dataset) -> tuple[Emitted | None, list[str]]:
             same = emitted.made(path, sha256_hex(get_whole(dataset.metadata, path, _MAX_EMITTED_BYTES)))
         except NotFoundError:
             continue
-        except StoreError:  # nobody knows what it is
+        except StoreError:  # it cannot be read, so it may be anybody's
             same = False
         if not same:
             changed.append(path)
@@ -165,7 +165,7 @@ def _emitted(dataset: Dataset) -> tuple[Emitted | None, list[str]]:
 
 
 def _mirrors(dataset: Dataset) -> Iterator[str]:
-    """Where the dataset was mirrored to, as far as it is noted: there the samples stay until that is done again."""
+    """Where the dataset was mirrored to, as far as noted: samples stay there until it is mirrored again."""
     noted: list[Any] = []
     provenance = read_provenance(dataset.metadata)
     for name in ("mirrors", "published"):
@@ -179,14 +179,14 @@ def _mirrors(dataset: Dataset) -> Iterator[str]:
     noted += list(etags) if isinstance(etags, dict) else []
     for url in sorted({url for url in noted if isinstance(url, str)}):
         kept = "; its history keeps every version" if url.startswith("hf://") else ""
-        yield f"{display(url)}: a mirror, as it was noted{kept}"
+        yield f"{display(url)}: a mirror, as noted earlier{kept}"
 
 
 def _columns(dataset: Dataset, store: Store) -> tuple[tuple[ColumnSet, ...], list[str]]:
-    """The sets of columns that are of this version, and the files of others, with the list of sets where it names no other.
+    """The sets of columns of this version, and the files of other sets, with the list of sets if it names no others.
 
-    Nothing where the list cannot be read. A set is of another version only where its document is whole and says so: raises
-    FormatError (``columns-damaged``) for one that is damaged or missing. Files of other bytes than the list says are not
+    Nothing if the list cannot be read. A set counts as another version's only if its document is whole and says so: raises
+    FormatError (``columns-damaged``) for one that is damaged or missing. Files whose bytes do not match the list are not
     ours, and are left out.
     """
     try:
@@ -212,7 +212,7 @@ def _read_whole(store: Store, name: str, sums: Mapping[str, str]) -> ColumnSet:
 
 
 def _strangers(store: Store, sets: Sequence[ColumnSet], stale: Collection[str]) -> Iterator[str]:
-    """What lies among the columns and is of no set: nobody knows whose it is."""
+    """Files among the columns that belong to no set, and so may be anybody's."""
     ours = {path for one in sets for path in (*one.files(), COLUMNS_LIST)}.union(stale)
     for info in store.list(COLUMNS_FOLDER):
         if info.key not in ours:
@@ -220,7 +220,7 @@ def _strangers(store: Store, sets: Sequence[ColumnSet], stale: Collection[str]) 
 
 
 def _pages(store: Store) -> Iterator[str]:
-    """Pages that wdstools wrote into the folder: they may show the images."""
+    """Pages that wdstools wrote into the folder, which may show the images."""
     for info in store.list():
         if info.key.endswith((".html", ".htm")):
             try:
@@ -228,11 +228,11 @@ def _pages(store: Store) -> Iterator[str]:
             except StoreError:
                 continue
             if _PAGE_MARK in head:
-                yield f"{info.key}: a page that may show them"
+                yield f"{info.key}: a page that may show the images"
 
 
 def _cached(dataset: Dataset, touched: Sequence[ShardEntry], caches: Sequence[str]) -> Iterator[str]:
-    """What caches hold of the shards: blocks, hashes of images, the joined index with its captions, and values of columns."""
+    """What caches have of the shards: blocks, hashes of images, the joined index with its captions, and column values."""
     for folder in caches:
         hashes = [os.path.join(folder, f"{entry.sha256}.parquet") for entry in touched if entry.sha256]
         yield from (path for path in hashes if os.path.isfile(path) and not os.path.islink(path))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class NextVersion:
-    """What is new: the manifest, the small files with what they hold, and the shards, which are written already."""
+    """What is new: the manifest, the small files with their content, and the shards, which are already written."""
 
     manifest: Manifest
     small: Mapping[str, bytes]
@@ -32,7 +32,7 @@ class NextVersion:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Every file that is not as it was."""
+        """Every file that changes."""
         listed = {entry.path for _, entry in self.manifest.shards}
         shards = [one.entry for one in self.shards if one.entry.path in listed]
         return (*self.small, *(path for entry in shards for path in (entry.path, entry.index_path)))
@@ -64,12 +64,12 @@ def small_files(
     """Manifest, provenance, checksum list and card of the new version.
 
     Args:
-        dataset: the old version.
-        manifest: the new one's.
-        written: the shards that are not as they were.
-        change: what was done, for the history in provenance; the old version is named beside it.
-        more: other small files that change, by path.
-        said: what else provenance says from now on.
+        dataset: The old version.
+        manifest: The new version's manifest.
+        written: The shards that have changed.
+        change: What was done, for the history in provenance; the old version is recorded with it.
+        more: Other small files that change, by path.
+        said: What else provenance records from now on.
     """
     old = read_provenance(dataset.metadata)
     history = old.get("history")
@@ -89,7 +89,7 @@ def small_files(
 
 
 def _listed(dataset: Dataset) -> dict[str, str]:
-    """The checksum list as it is, made again where it is not there: the shards that stay are in the manifest."""
+    """The current checksum list, with missing lines made again: for shards from the manifest, for indexes from the files."""
     known = {path for _, entry in dataset.manifest.shards for path in (entry.path, entry.index_path)}
     known |= {SKIPPED_PATH}
     try:

@@ -1,7 +1,7 @@
-"""The next version of a dataset under another prefix of an object store: what changed is written, what stays is copied.
+"""Make the next version of a dataset under another prefix of an object store: write what changes, copy what stays.
 
-As a pack it is claimed and noted, and its manifest comes last; until then there is no dataset. What stays is copied by the
-server where old and new place are of one service, and goes through a worker where they are not.
+As in a pack, the prefix is claimed, objects are noted, and the manifest comes last; until then there is no dataset. The
+server copies what stays if both prefixes are on the same service; otherwise it goes through a worker.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Crew:
-    """Who works, and who hears how far it is; ``plan`` is a digest of all that decides what is written."""
+    """The executor and the progress to report to; ``plan`` is a digest of everything that decides what is written."""
 
     executor: Executor
     progress: Progress
@@ -66,9 +66,9 @@ def make_in_bucket(
     write: Callable[[Place], NextVersion],
     crew: Crew,
 ) -> NextVersion:
-    """Make a new dataset under an empty prefix; the same again goes on where a run was cut short.
+    """Make a new dataset under an empty prefix; calling it again resumes an interrupted run.
 
-    Raises StoreError (``destination-not-empty``), BusyError (``partial-of-other-plan``), SourceChangedError where added
+    Raises StoreError (``destination-not-empty``), BusyError (``partial-of-other-plan``), SourceChangedError if added
     columns changed meanwhile, and what a pack raises.
     """
     site = site_at(output)
@@ -114,14 +114,14 @@ def make_in_bucket(
 
 
 def _begin(site: BucketSite, plan: str, names: Sequence[str]) -> None:
-    """Begin, or go on; raises BusyError where something else is unfinished there: a change of a dataset never begins anew."""
+    """Begin or resume; raises BusyError if other work is unfinished there, which a change of a dataset never overwrites."""
     try:
         site.begin(plan, names, restart=False)
     except BusyError as error:
         if error.code == "partial-of-other-plan":
             error.hint = (
                 "choose another prefix, or finish the other work with its own command; "
-                "what lies here is no dataset yet: if nobody needs it, delete it"
+                "what is there is not a dataset yet: if nobody needs it, delete it"
             )
         raise
 
@@ -135,7 +135,7 @@ class _Noted:
         self.sums: dict[str, str] = {}
 
     def get(self, key: str) -> bytes:
-        """A file that lies there."""
+        """A file that is there."""
         return get_whole(self._site.home.store, key)
 
     def put(self, key: str, data: bytes) -> None:
@@ -149,10 +149,10 @@ def _note_of(key: str) -> str:
 
 
 def _waiting(dataset: Dataset) -> set[str] | None:
-    """The files of columns that have not been moved to their places yet; None where that is not told."""
+    """The files of columns that have not been moved into place yet; None if there is no telling."""
     try:
         return {info.key for info in store_of(dataset).list(COLUMNS_WAITING)}
-    except StoreError:  # whoever may only read need not be allowed to list
+    except StoreError:  # read access need not include listing
         return None
 
 
@@ -170,7 +170,7 @@ def _put_aside(
 
 @dataclass(frozen=True, slots=True)
 class CopyColumnsTask:
-    """A file of added columns that stays as it is; it is known to be ``in_place`` in ``source``, or may wait to be moved there."""
+    """A file of added columns that stays unchanged; ``in_place``: it is known not to be waiting in ``source`` to be moved."""
 
     source: Store
     path: str
@@ -180,9 +180,9 @@ class CopyColumnsTask:
 
 
 def copy_columns(task: CopyColumnsTask, tick: Tick) -> bool:
-    """Copy such a file, by the server where it can; tells whether it did. What it says of the file must be what the set says.
+    """Copy such a file, by the server if it can and its digest of the file matches; returns whether the server did.
 
-    What goes through here is proved. Raises as ``fetch_columns``.
+    What goes through this process is proved. Raises as ``fetch_columns``.
     """
     path, sha256, name = task.path, task.shard.sha256, _note_of(task.path)
     if task.in_place and _is_as_noted(task):
@@ -202,12 +202,12 @@ def copy_columns(task: CopyColumnsTask, tick: Tick) -> bool:
 def _refuse_changed(
     source: Store, sets: Sequence[ColumnSet], home: BucketHome, stored: Mapping[str, str], copied: Collection[str]
 ) -> None:
-    """Raise SourceChangedError where a set is no longer the one that was read: the server ``copied`` what lay there, of either.
+    """Raise SourceChangedError if a set has changed since it was read: the server ``copied`` whichever files were there.
 
-    A set's next version takes its files' places when the list names it, one that is added anew when the list had dropped the
-    old one, and a mirror has claimed the place. What was ``stored`` is taken back, so that the same command goes on.
+    Files are replaced after the list names a set's next version, after it has dropped a set that is then added again, or
+    while a mirror has claimed the place. What was ``stored`` is deleted, so that the same command can go on.
     """
-    claimed = lies(source, CLAIM_PATH)  # before the list is read: a mirror that is done has stored its own
+    claimed = lies(source, CLAIM_PATH)  # before the list is read: a finished mirror has stored its own list
     now = read_sums(source)
     same = all(now.get(path) == digest for one in sets for path, digest in one.files().items())
     if same and not claimed:
@@ -225,7 +225,7 @@ def _refuse_changed(
 
 
 def _take_back(home: BucketHome, stored: Mapping[str, str], copied: Collection[str]) -> None:
-    """Delete what this run has stored and noted. What another run noted since is its own, and what came there since is not ours."""
+    """Delete what this run has stored and noted. What another run has noted since, or what appeared since, is not ours."""
     for path, digest in stored.items():
         begun = read_note(home.store, note_path(home.plan, _note_of(path))).get(BEGUN)
         if begun == {path: digest} and (path in copied or sha256_there(home.store, path) == digest):
@@ -234,7 +234,7 @@ def _take_back(home: BucketHome, stored: Mapping[str, str], copied: Collection[s
 
 
 def _is_as_noted(task: CopyColumnsTask) -> bool:
-    """Whether a file has the size that it should have and, if its store gives a digest, that too."""
+    """Whether a file has the expected size and, if its store gives one, the expected digest."""
     if not is_bucket(task.source.url):
         return False
     store = remote(task.source)
@@ -248,7 +248,7 @@ def _is_as_noted(task: CopyColumnsTask) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class CopyTask:
-    """A shard that stays as it is, and its index, whose SHA-256 the checksum list says."""
+    """A shard that stays unchanged, and its index, with the SHA-256 from the checksum list."""
 
     dataset: Dataset
     entry: ShardEntry
@@ -257,9 +257,10 @@ class CopyTask:
 
 
 def copy_into_bucket(task: CopyTask, tick: Tick) -> bool:
-    """Copy a shard with its index, unless an interrupted run has; tells whether it was there.
+    """Copy a shard with its index, unless an interrupted run has; returns whether it was already there.
 
-    The server copies what it has, damage too: the manifest says what it is to be. What goes through here is proved.
+    The server copies what it has, including damage: the manifest says what it should be. What goes through this process is
+    proved.
     Raises IntegrityError (``shard-damaged``), FormatError (``index-damaged``).
     """
     entry, home = task.entry, task.home
@@ -277,7 +278,7 @@ def copy_into_bucket(task: CopyTask, tick: Tick) -> bool:
 
 
 def _bring(task: CopyTask) -> None:
-    """By way of this worker, read once."""
+    """Copy through this worker, reading the shard once."""
     dataset, entry = task.dataset, task.entry
     index = dataset.index_bytes(entry)
     dataset.checked_index(entry, index)

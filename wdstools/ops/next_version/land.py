@@ -41,29 +41,29 @@ def choose_place(verb: str, output: str | None, *, in_place: bool, dry_run: bool
     """Refuse a change that does not say where the result goes; raises UsageError."""
     if (output is not None) + in_place != 1 and not (dry_run and not (output and in_place)):
         raise UsageError(
-            "it is not said where the result goes",
+            "nothing says where the result goes",
             where=verb,
             expected=f"{option('output', 'NEW')} for a new dataset, or {option('in_place', True)} to change this one",
         )
 
 
 def refuse_unchangeable(dataset: Dataset, output: str | None) -> None:
-    """Refuse what has no next version, or none in its own place.
+    """Refuse a dataset that cannot have a next version, or not in its own place.
 
     Raises UsageError (``not-canonical``, ``change-elsewhere``), and StoreError for small files that are links leading outside.
     """
     refuse_in_place(dataset.metadata.url, output)
     require_canonical(
-        dataset.manifest, dataset.metadata.url, "these shards were not written by wdstools, and are not changed"
+        dataset.manifest, dataset.metadata.url, "these shards were not written by wdstools and cannot be changed"
     )
     refuse_outside(dataset.metadata, (CARD_PATH, PROVENANCE_PATH, SKIPPED_PATH))
 
 
 def refuse_in_place(where: str, output: str | None) -> None:
-    """Refuse to change what lies in no folder here, where it lies: a bucket renames nothing, and a web server takes nothing.
+    """Refuse a change in place except in a local folder: buckets cannot rename, and web servers cannot be written to.
 
-    A dataset in a bucket has its next version elsewhere. Raises UsageError (``change-elsewhere``), and
-    (``destination-elsewhere``) where nothing can be written to ``output``.
+    The next version of a dataset in a bucket goes elsewhere. Raises UsageError (``change-elsewhere``), and
+    (``destination-elsewhere``) if ``output`` cannot be written to.
     """
     if output is not None and not is_bucket(output):
         refuse_elsewhere(output)
@@ -74,21 +74,21 @@ def refuse_in_place(where: str, output: str | None) -> None:
         return
     new = "s3://BUCKET/NEW"
     raise UsageError(
-        "a dataset in a bucket is not changed where it lies" if bucket else "this place can only be read",
+        "a dataset in a bucket cannot be changed in place" if bucket else "this place is read-only",
         code="change-elsewhere",
         where=shown,
         hint=f"write the next version elsewhere with {option('output', new)}; then wdstools mirror {new} {quote(shown)} --replace puts it here"
         if bucket
-        else "bring it here first: wdstools pull URL DIR",
+        else "pull it first: wdstools pull URL DIR",
     )
 
 
 def change_in_place(
     dataset: Dataset, shards: Sequence[str], derived: Derived, write: Callable[[Place], NextVersion]
 ) -> NextVersion:
-    """Put what ``write`` makes in a folder in the place of the old version, which is then there, absent, or the new one.
+    """Replace the old version by what ``write`` makes: at any moment the dataset is the old one, absent, or the new one.
 
-    ``shards`` are the paths of all shards and indexes that are written; old ones that the manifest no longer has are deleted.
+    ``shards`` are the paths of all shards and indexes to write; old ones that the manifest no longer has are deleted.
     """
     target = dataset.metadata.url
     require_inside(target, [*shards, MANIFEST_PATH])
@@ -123,7 +123,7 @@ def make_elsewhere(
     write: Callable[[Place], NextVersion],
     crew: Crew,
 ) -> NextVersion:
-    """Make a new dataset of what ``write`` makes, and of everything that stays as it is: a folder, or in an object store."""
+    """Make a new dataset, in a folder or an object store, from what ``write`` makes and copies of everything that stays."""
     if is_bucket(output):
         made = make_in_bucket(dataset, shards, output, derived, write, crew)
     else:
@@ -135,7 +135,7 @@ def make_elsewhere(
 def make_new(
     dataset: Dataset, shards: Sequence[str], output: str, derived: Derived, write: Callable[[Place], NextVersion]
 ) -> NextVersion:
-    """Make a new dataset of what ``write`` makes and, copied, of everything that stays as it is."""
+    """Make a new dataset in a folder from what ``write`` makes and copies of everything that stays."""
     with new_folder(output) as scratch:
         work = scratch.new
         here = LocalStore(work)
@@ -161,9 +161,9 @@ def _forget_cached(derived: Derived) -> None:
 
 @contextlib.contextmanager
 def beside_others(dataset: Dataset) -> Iterator[None]:
-    """What fails since another process puts another version in the dataset's place is told as that, and not as damage.
+    """Report a failure caused by another process that replaces the dataset as that, and not as damage.
 
-    Raises BusyError, or StoreError (``dataset-replaced``) where the other one is done.
+    Raises BusyError, or StoreError (``dataset-replaced``) if the other process has finished.
     """
     try:
         yield
@@ -180,7 +180,7 @@ def beside_others(dataset: Dataset) -> Iterator[None]:
 
 
 def _refuse_other_columns(dataset: Dataset, derived: Derived) -> None:
-    """Raise StoreError where columns were added or removed since the plan was made: it says nothing of them."""
+    """Raise StoreError if columns were added or removed since the plan was made, which does not cover them."""
     if (now := digest_of_list(dataset.metadata)) != derived.listed:
         raise StoreError(
             "the columns of the dataset have changed since the plan was made",
@@ -193,5 +193,5 @@ def _refuse_other_columns(dataset: Dataset, derived: Derived) -> None:
 
 
 def _refuse_in_the_way(target: str, paths: Sequence[str]) -> None:
-    message = "files that are not of this dataset have the names of new shards"
+    message = "files that are not part of this dataset have the names of new shards"
     refuse_in_the_way(target, paths, message, "move them away, or write the new version elsewhere")

@@ -1,7 +1,7 @@
 """Where the shards of a dataset's next version are written: below a folder, or under a prefix of an object store.
 
-A place is a small value that travels to the workers. For an object store a shard is made as ``pack`` makes it there: in a file
-without a name.
+A place is a small value that is sent to the workers. For an object store a shard is made as ``pack`` makes it: in an
+unnamed file.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 
 
 class Sink(Protocol):
-    """Takes bytes, one block behind the other."""
+    """Takes bytes, block by block."""
 
     def write(self, block: memoryview) -> None:
         """Append a block of any length."""
 
 
 class Making(Protocol):
-    """A shard, until it is there with its index."""
+    """A shard in the making, until it lands with its index."""
 
     def filling(self) -> contextlib.AbstractContextManager[Sink]:
         """The file to write to."""
 
     def land(self, line: dict[str, Any], index: bytes) -> Mapping[str, str]:
-        """Let both be there."""
+        """Land the shard and its index."""
 
 
 class Place(Protocol):
@@ -45,22 +45,22 @@ class Place(Protocol):
 
     @property
     def store(self) -> Store:
-        """What lies there, to read it again."""
+        """The store, to read what is there."""
 
     @property
     def scratch(self) -> str | None:
-        """The folder for what passes; None: a temporary one."""
+        """The folder for temporary files; None for the system's."""
 
     def held(self, path: str) -> tuple[ShardEntry, str] | None:
-        """A shard that an interrupted run of the same has finished, and the SHA-256 of its index."""
+        """A shard that an interrupted run of the same plan has finished, and the SHA-256 of its index."""
 
     def making(self, path: str) -> contextlib.AbstractContextManager[Making]:
-        """A shard to be made."""
+        """Begin a shard."""
 
 
 @dataclass(frozen=True, slots=True)
 class FolderPlace:
-    """A folder in which everything is made where it will lie."""
+    """A folder in which every file is made in its final place."""
 
     local_paths: ClassVar[tuple[str, ...]] = ("path",)
 
@@ -73,17 +73,17 @@ class FolderPlace:
 
     @property
     def scratch(self) -> str | None:
-        """On the same disk."""
+        """The same folder, so the same disk."""
         return self.path
 
     def held(self, path: str) -> tuple[ShardEntry, str] | None:
-        """Nothing: what a killed run has made is thrown away."""
+        """None: what a killed run has made is thrown away."""
         del path
         return None
 
     @contextlib.contextmanager
     def making(self, path: str) -> Iterator[_FolderShard]:
-        """Under its name."""
+        """Begin a shard under its own name."""
         yield _FolderShard(self.store, path)
 
 
@@ -93,11 +93,11 @@ class _FolderShard:
     path: str
 
     def filling(self) -> DurableFile:
-        """The file, which has its name when the block ends well."""
+        """The file, which gets its name when the block ends without an error."""
         return DurableFile(self.store.locate(self.path))
 
     def land(self, line: dict[str, Any], index: bytes) -> Mapping[str, str]:
-        """Put the index there."""
+        """Write the index."""
         del line
         self.store.put(index_path(self.path), index)
         return {}
@@ -105,7 +105,7 @@ class _FolderShard:
 
 @dataclass(frozen=True, slots=True)
 class BucketPlace:
-    """A prefix that was claimed."""
+    """A claimed prefix."""
 
     home: BucketHome
 
@@ -116,32 +116,32 @@ class BucketPlace:
 
     @property
     def scratch(self) -> str | None:
-        """A temporary folder of the worker's."""
+        """None: the worker's temporary folder."""
         return None
 
     def held(self, path: str) -> tuple[ShardEntry, str] | None:
-        """As it was noted, if both objects are still there."""
+        """The shard as it was noted, if both objects are still there."""
         line = self.home.noted(path)
         try:
             if line is None or not self.home.vouches_for(path, line) or self.home.index_if_held(line) is None:
-                return None  # whoever may write there can write a note
+                return None  # anybody who can write there can write a note
             entry = ShardEntry(**line["entry"])
         except (StoreError, FormatError, LookupError, TypeError, ValueError, AttributeError):
             return None  # a note may have come from anywhere
         return (entry, str(line["index_sha256"])) if entry.path == path else None
 
     def making(self, path: str) -> contextlib.AbstractContextManager[Making]:
-        """In a file without a name."""
+        """Begin a shard in an unnamed file."""
         return self.home.making(path)
 
 
 def line_of(entry: ShardEntry, index_sha256: str) -> dict[str, Any]:
-    """What is noted of a shard."""
+    """What is noted about a shard."""
     return {"entry": asdict(entry), "index_sha256": index_sha256}
 
 
 class Passing:
-    """A file without a name: what is written to it is read again by offsets, and then it is gone."""
+    """An unnamed file: what is written to it can be read again by offset, until it is closed."""
 
     def __init__(self, folder: str | None) -> None:
         self._where = folder or tempfile.gettempdir()
@@ -160,5 +160,5 @@ class Passing:
             return os.pread(self._file.fileno(), length, start)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the file, which then is gone."""
         self._file.close()

@@ -1,4 +1,4 @@
-"""What earlier versions of a dataset have removed, as the receipts in its provenance say: keys by their SHA-256."""
+"""What earlier versions of a dataset have removed, according to the receipts in its provenance: the SHA-256 of keys."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def removed_before(dataset: Dataset) -> frozenset[str]:
-    """The SHA-256 of every key that was removed; provenance that says nothing, or nonsense, names none."""
+    """The SHA-256 of every removed key; none if provenance has no receipts, or nonsense."""
     history = read_provenance(dataset.metadata).get("history")
     receipts = [
         change.get("receipt") for change in (history if isinstance(history, list) else ()) if isinstance(change, dict)

@@ -40,15 +40,15 @@ if TYPE_CHECKING:
     from wdstools.results import Skip
     from wdstools.writer.assembly import ShardSettings
 
-#: Neighbours are read together up to about so many bytes: one request where a shard lies elsewhere.
+#: Neighbours are read together up to about this many bytes, in one request from a remote store.
 _READ_BYTES = 8 << 20
-#: Reads so many bytes from a place.
+#: Reads bytes: offset, length.
 Read = Callable[[int, int], bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """New samples of a shard: rows of a plan as Arrow IPC bytes, and how they are packed."""
+    """New samples of a shard: rows of a plan as Arrow IPC bytes, and how to pack them."""
 
     settings: ShardSettings
     samples: bytes
@@ -56,7 +56,7 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class RewriteTask:
-    """A shard to write: from old shards the rows of a mask, and what is ``added``."""
+    """A shard to write: the masked rows of old shards, and what is ``added``."""
 
     dataset: Dataset
     split: str
@@ -68,10 +68,10 @@ class RewriteTask:
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """A shard that was written anew, and the SHA-256 of its index.
+    """A rewritten shard, and the SHA-256 of its index.
 
-    ``added`` are the keys of its new samples, ``skips`` those that could not be packed; ``trailing``,
-    ``odd_captions`` and ``stray`` count what is worth knowing of the others. ``kept``: no new sample could be packed, and nothing was written.
+    ``added`` are the keys of its new samples, ``skips`` those that could not be packed; ``trailing``, ``odd_captions`` and
+    ``stray`` count oddities of the others. ``kept``: no new sample could be packed, and nothing was written.
     """
 
     entry: ShardEntry
@@ -85,9 +85,9 @@ class Rewritten:
 
 
 def rewrite_shard(task: RewriteTask, tick: Tick) -> Rewritten:
-    """Write a shard and its index, both durable, unless an interrupted run has finished it.
+    """Write a shard and its index, both durably, unless an interrupted run has finished it.
 
-    Old samples get a new SHA-256, so the old one proves them: each sample's, or else that of the whole shard. Raises
+    The shard gets a new SHA-256, so old samples are first proved by the old one: each sample's, or else the shard's. Raises
     IntegrityError (``sample-damaged``, ``shard-damaged``): damage and forgeries are not carried into a new version.
     """
     held = task.place.held(task.path) if task.added is None else None
@@ -134,7 +134,7 @@ def rewrite_shard(task: RewriteTask, tick: Tick) -> Rewritten:
 
 
 def _kept(task: RewriteTask, entry: ShardEntry, mask: NDArray[np.bool_]) -> pa.Table:
-    """The rows of an old shard that go into the new one, as proved by what was given to prove them."""
+    """The rows of an old shard that go into the new one, proved as strictly as the dataset allows."""
     dataset = task.dataset
     table = dataset.index(entry)
     if dataset.anchored and not entry.values:
@@ -163,7 +163,7 @@ def _assemble(task: RewriteTask, added: Added, passing: Passing) -> writing.Asse
 
 
 def _in_order(tables: Sequence[pa.Table], seed: int | None) -> tuple[pa.Table, list[int]]:
-    """All rows in the order of the format, and the number of the table that each comes from; as they are without a seed."""
+    """All rows in the order of the format (without a seed, as they are), and the number of the table of each."""
     table = pa.concat_tables(tables).combine_chunks()
     origin = np.repeat(np.arange(len(tables)), [part.num_rows for part in tables])
     if seed is None:
@@ -186,7 +186,7 @@ def _refuse_size(table: pa.Table, path: str) -> None:
 
 
 def _groups(task: RewriteTask, table: pa.Table, origin: list[int], reads: Sequence[Read]) -> Iterator[bytes]:
-    """Each row's group of members, as it is where it comes from; neighbours there are read together."""
+    """Each row's group of members, read from where it is now; neighbours there are read together."""
     rows = rows_of(table)
     mine: list[list[dict[str, Any]]] = [[] for _ in reads]
     for row, number in zip(rows, origin, strict=True):
@@ -208,14 +208,14 @@ def _read(task: RewriteTask, rows: list[dict[str, Any]], read: Read, path: str) 
         try:
             data = memoryview(read(start, end - start))
         except NotFoundError:
-            raise _damaged(task.dataset, "a shard whose samples stay is missing: nothing was changed", path) from None
+            raise _damaged(task.dataset, "a shard with samples to keep is missing; nothing was changed", path) from None
         for row in rows[at:stop]:
             begin = row["offset"] - start
             group = bytes(data[begin : begin + row["length"]])
             if not is_group(row, group):
                 where = f"{path}, sample {row['key']}, bytes {row['offset']}..{row['offset'] + row['length']}"
                 raise IntegrityError(
-                    "a sample that stays is damaged: nothing was changed",
+                    "a sample to keep is damaged; nothing was changed",
                     code="sample-damaged",
                     where=where,
                     hint=f"wdstools repair {quote(task.dataset.metadata.url)} --from COPY",
@@ -239,7 +239,7 @@ def _fill(groups: Iterator[bytes], out: Sink, tick: Tick) -> ShardDigester:
 
 
 def copy_shard(dataset: Dataset, entry: ShardEntry, work: str) -> None:
-    """A shard that stays as it is, with its index, to the new dataset: read once, and proved by its SHA-256.
+    """Copy an unchanged shard with its index to the new dataset: read once, and proved by its SHA-256.
 
     Raises IntegrityError (``shard-damaged``), FormatError (``index-damaged``).
     """
@@ -264,8 +264,8 @@ def _require_whole(dataset: Dataset, entry: ShardEntry) -> None:
 
 
 def not_whole(dataset: Dataset, entry: ShardEntry, got: str) -> IntegrityError:
-    """The error for a shard that is not what the manifest says."""
-    message = "a shard whose samples stay is damaged: nothing was changed"
+    """The error for a shard that does not match the manifest."""
+    message = "a shard with samples to keep is damaged; nothing was changed"
     return _damaged(dataset, message, entry.path, expected=f"sha256 {entry.sha256}", got=f"sha256 {got}")
 
 

@@ -1,4 +1,4 @@
-"""What unfinished work of others has made of a dataset's samples: columns that are being computed, files of runs that were killed."""
+"""What unfinished work has made from a dataset's samples: columns that are being computed, files of killed runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def computing_place(root: str, name: str) -> str:
 
 
 def computing_elsewhere(store: Store, name: str) -> str:
-    """Where it is noted, in this user's cache, what is computed of a set of a dataset in an object store."""
+    """Where, in this user's cache, the computing of a set of a dataset in an object store is recorded."""
     return os.path.join(cache_folder(), "computing", sha256_hex(store.url.encode())[:32], name)
 
 
@@ -42,9 +42,9 @@ def computing(store: LocalStore) -> tuple[str, ...]:
 
 
 def forget_computing(root: str, name: str) -> None:
-    """Remove what was computed of a set so far: it is of a version that goes.
+    """Remove what has been computed of a set so far: it is for the old version.
 
-    Raises BusyError where somebody is at it, and StoreError (``scratch-not-ours``) where other files lie in its place.
+    Raises BusyError if somebody is computing it, and StoreError (``scratch-not-ours``) if other files are in its place.
     """
     with Scratch(computing_place(root, name), f"{root}, columns {name}", (JOURNAL,)) as scratch:
         scratch.remove()
@@ -52,18 +52,18 @@ def forget_computing(root: str, name: str) -> None:
 
 
 def remove_if_empty(folder: str) -> None:
-    """Remove a folder in which nothing lies."""
+    """Remove a folder if it is empty."""
     if os.path.isdir(folder) and not os.listdir(folder):
         os.rmdir(folder)
 
 
 def left_by_the_killed(store: LocalStore) -> Iterator[str]:
-    """Halves of files, and unfinished datasets beside this one: nobody knows which samples they hold."""
+    """Partial files, and an unfinished dataset next to this one: there is no telling which samples they hold."""
     for folder, _, names in walk(store.path):
         below = os.path.relpath(folder, store.path)
         for name in names:
             if name.endswith(TEMP_SUFFIX) and not below.startswith(COMPUTING):
-                yield f"{os.path.normpath(os.path.join(below, name))}: left by a run that was killed; wdstools repair clears it"
+                yield f"{os.path.normpath(os.path.join(below, name))}: left by a run that was killed; wdstools repair removes it"
     beside = f"{os.path.abspath(store.path)}.partial"
     if is_marked(beside):
         lines = Journal(os.path.join(beside, JOURNAL)).lines()

@@ -1,4 +1,4 @@
-"""remove: samples out of a dataset."""
+"""remove: take samples out of a dataset."""
 
 from wdstools.ops.remove.plan import RemovePlan, RemoveResult, plan_remove, remove
 

@@ -1,4 +1,4 @@
-"""remove: take samples out of a dataset. Only the shards that hold them are written anew; the version goes up by one."""
+"""remove: take samples out of a dataset. Only the shards that hold them are rewritten; the version goes up by one."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RemoveResult(Made):
-    """What a removal has made: the dataset's new root and version, and the shards that were written anew.
+    """What a removal made: the dataset's new root and version, and the shards that were rewritten.
 
-    ``proved`` is of the samples that were written again, before they got a new digest. ``absent`` are keys that were named and are not
-    in the dataset, ``earlier`` those of them that an earlier version has removed; ``rewritten`` and ``deleted`` are files that were made of the samples, and ``elsewhere`` places that
-    may still hold them and that are not changed from here.
+    ``proved`` is about the rewritten samples, before they got a new digest. ``absent`` are given keys that are not in the
+    dataset, and ``earlier`` those of them that an earlier version removed. ``rewritten`` and ``deleted`` are files made
+    from the samples; ``elsewhere`` are places that may still hold them and were not changed.
     """
 
     path: str
@@ -74,7 +74,8 @@ class RemoveResult(Made):
 class RemovePlan(Plan[RemoveResult]):
     """Which samples go, by shard: ``kept`` masks the rows that stay. ``output`` is the new dataset, None for in place.
 
-    ``absent`` are keys that were named and are not in the dataset, ``earlier`` those of them that an earlier version has removed; ``derived`` is what was made of the samples.
+    ``absent`` are given keys that are not in the dataset, ``earlier`` those of them that an earlier version removed;
+    ``derived`` is what was made from the samples.
     """
 
     dataset: Dataset | None = None
@@ -86,9 +87,9 @@ class RemovePlan(Plan[RemoveResult]):
     earlier: tuple[str, ...] = ()
 
     def carry_out(self, executor: Executor, progress: Progress) -> RemoveResult:
-        """Write the shards concerned without those samples and everything that follows, as one change.
+        """Write the affected shards without those samples, and everything that follows from that, as one change.
 
-        In place the dataset is the old one, absent, or the new one at any moment; a new one appears whole or not.
+        In place, the dataset is at any moment the old one, absent, or the new one; a new one appears whole or not at all.
         """
         assert self.dataset is not None
         dataset = self.dataset
@@ -113,7 +114,7 @@ class RemovePlan(Plan[RemoveResult]):
         return self._result(make_elsewhere(dataset, touched, self.output, self.derived, write, crew), self.output)
 
     def _digest(self) -> str:
-        """Of all that decides what is written."""
+        """A digest of everything that decides what is written."""
         assert self.dataset is not None
         digest = xxh3_128(f"remove {self.dataset.root}\n".encode())
         for _, entry, kept in self.kept:
@@ -139,7 +140,7 @@ class RemovePlan(Plan[RemoveResult]):
         )
 
     def _write(self, place: Place, executor: Executor, progress: Progress) -> NextVersion:
-        """Everything of the new version that is not as it was; shards go to ``place``."""
+        """Make everything of the new version that differs from the old one; shards go to ``place``."""
         assert self.dataset is not None
         dataset = self.dataset
         tasks = [RewriteTask(dataset, split, entry.path, ((entry, kept),), place) for split, entry, kept in self.kept]
@@ -162,24 +163,24 @@ def plan_remove(
     caches: Sequence[StrPath] = (),
     executor: Executor | None = None,
 ) -> Plan[RemoveResult | FinishResult]:
-    """Plan to take the selected samples out; nothing is changed until the plan is applied.
+    """Plan to take the selected samples out; nothing changes until the plan is applied.
 
-    A change of the dataset that was interrupted is only finished: no manifest says yet which samples are in it. What was
-    made of the samples goes with them: hashes, emitted files, columns, signatures.
+    If an earlier change was interrupted, the plan only finishes it: until then no manifest says which samples there are.
+    What was made from the samples goes with them: hashes, emitted files, columns, signatures.
 
     Args:
         dataset: A dataset, its folder or URL; one in a bucket needs ``output``.
         selection: Which samples to remove; it must name keys or a condition.
-        output: Where to make a new dataset, a folder or an empty prefix of a bucket; without it, the dataset itself is changed.
+        output: Where to make a new dataset: a folder or an empty prefix of a bucket. Without it, the dataset itself is changed.
         root: The root digest that the dataset must have.
         caches: Folders of cached reads, from which the samples' shards are deleted too.
-        executor: Who looks for the samples; without one it is done here.
+        executor: Finds the samples; without one, this process does.
 
     Returns:
-        The plan; applied, it gives a RemoveResult, or a FinishResult where it only finished an older change.
+        The plan; applying it gives a RemoveResult, or a FinishResult if it only finished an interrupted change.
 
     Raises:
-        UsageError: The selection is of everything, or the dataset is not canonical or not in a folder.
+        UsageError: The selection names neither keys nor a condition, or the dataset is not canonical or not in a folder.
         IntegrityError: It is another dataset, or an interrupted change would make it one (``root-differs``).
         NotFoundError: There is no dataset.
         FormatError: A manifest or an index is damaged.
@@ -247,7 +248,7 @@ def _plan(
 
 @dataclass(frozen=True, slots=True)
 class _FindTask:
-    """A shard in which samples are looked for."""
+    """A shard to search for selected samples."""
 
     dataset: Dataset
     split: str
@@ -266,7 +267,7 @@ class _Gone:
 
 
 def _find(task: _FindTask, tick: Tick) -> _Gone | None:
-    """The samples of one shard that go; None where there are none."""
+    """The selected samples of one shard; None if there are none."""
     del tick
     table = task.dataset.index(task.entry)
     if task.selection.needs_members(task.dataset):
@@ -283,7 +284,7 @@ def _find(task: _FindTask, tick: Tick) -> _Gone | None:
 
 
 def _absent(dataset: Dataset, keys: AbstractSet[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Keys that are not in the dataset, and those among them that the receipt of an older removal names."""
+    """Keys that are not in the dataset, and those of them that the receipt of an earlier removal names."""
     gone = removed_before(dataset) if keys else frozenset()
     earlier = {key for key in keys if sha256_hex(key.encode()) in gone}
     return tuple(sorted(keys)), tuple(sorted(earlier))
@@ -299,25 +300,25 @@ def remove(
     executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> RemoveResult | FinishResult:
-    """Take samples out of a dataset: ``plan_remove``, carried out. Only the shards that hold them are written again.
+    """Take samples out of a dataset: ``plan_remove``, applied. Only the shards that hold them are rewritten.
 
-    In place, the dataset is the old one, absent, or the new one at any moment; a new one appears whole or not at all.
+    In place, the dataset is at any moment the old one, absent, or the new one; a new one appears whole or not at all.
 
     Args:
         dataset: A dataset, its folder or URL; one in a bucket needs ``output``.
         selection: Which samples to remove; it must name keys or a condition.
-        output: Where to make a new dataset, a folder or an empty prefix of a bucket; without it, the dataset itself is changed.
+        output: Where to make a new dataset: a folder or an empty prefix of a bucket. Without it, the dataset itself is changed.
         root: The root digest that the dataset must have.
         caches: Folders of cached reads, from which the samples' shards are deleted too.
-        executor: Who does the work; without one it is done here.
-        progress: Receives how many bytes are done.
+        executor: Does the work; without one, this process does.
+        progress: Receives the number of bytes done.
 
     Returns:
-        What was removed; a FinishResult where an older change was only finished: call it again.
+        What was removed; a FinishResult if only an interrupted change was finished: call it again.
 
     Raises:
         UsageError: As ``plan_remove``.
-        BusyError: Another process changes the dataset.
+        BusyError: Another process is changing the dataset.
         IntegrityError: A sample that stays is damaged: repair the dataset first.
         StoreError: Storage could not be read or written.
         FormatError: A manifest or an index is damaged.
@@ -330,7 +331,7 @@ def _refuse(dataset: Dataset, selection: Selection, output: str | None) -> None:
     refuse_unchangeable(dataset, output)
     if selection.keys is None and selection.where is None:
         raise UsageError(
-            "it is not said which samples to remove",
+            "nothing says which samples to remove",
             where="remove",
             expected=f"{option('keys', 'FILE')} or {option('where', 'EXPR')}",
         )

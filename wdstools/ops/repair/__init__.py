@@ -1,4 +1,4 @@
-"""repair: a damaged dataset mended from its own redundancy, copies, or its source."""
+"""repair: restore a damaged dataset from its own redundancy, from copies, or from its source."""
 
 from wdstools.ops.repair.plan import plan_repair, repair
 from wdstools.ops.repair.result import RepairResult

@@ -1,4 +1,4 @@
-"""Added columns that are damaged: each file is taken from a copy that has it as the list says."""
+"""Repair added columns: each damaged file is taken from a copy that has it with the listed digest."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 def mend_columns(
     store: LocalStore, copies: Sequence[StoreCopy], truth: Truth
 ) -> tuple[list[SmallFile | CopiedFile], list[Finding]]:
-    """The files of added columns that are not what their list says, from copies; and what no copy has. None is held whole."""
+    """Replacements for column files that differ from their list, and findings for those that no copy has.
+
+    The files are compared block by block: none of them is in memory whole.
+    """
     own = read_or_none(store, COLUMNS_LIST)
     if own is None:
         return [], []
@@ -51,7 +54,7 @@ def mend_columns(
 
 
 def _digest_in(store: Store, path: str) -> str:
-    """The SHA-256 of a file, read block by block; empty where it cannot be had."""
+    """The SHA-256 of a file, read block by block; empty if it cannot be read."""
     try:
         return sha256_there(store, path)
     except StoreError:
@@ -59,13 +62,13 @@ def _digest_in(store: Store, path: str) -> str:
 
 
 def columns_here(store: LocalStore) -> list[str]:
-    """The sets that lie with a dataset, as far as their list can be read."""
+    """The names of the column sets stored with a dataset; none if their list cannot be read."""
     data = read_or_none(store, COLUMNS_LIST)
     return names_in(sums_in(data)) if data is not None and _is_list(data) else []
 
 
 def column_files_here(store: LocalStore) -> list[str]:
-    """The list of sets and every file that it names, as far as it can be read."""
+    """The path of the list of sets, and of every file that it names, if it can be read."""
     data = read_or_none(store, COLUMNS_LIST)
     return [COLUMNS_LIST, *(listed_files(sums_in(data)) if data is not None and _is_list(data) else ())]
 
@@ -78,7 +81,7 @@ def _is_list(data: bytes) -> bool:
 
 
 def _stale(store: LocalStore, sums: Mapping[str, str], truth: Truth) -> list[Finding]:
-    """Sets that were made for another version: they are whole, and of no use."""
+    """Findings for sets made for another version of the dataset: undamaged, but of no use here."""
     found = []
     for name in names_in(sums):
         try:
@@ -86,6 +89,6 @@ def _stale(store: LocalStore, sums: Mapping[str, str], truth: Truth) -> list[Fin
         except (FormatError, StoreError):
             continue
         if columns.root != truth.manifest.root:
-            message = "these columns were made for another version: wdstools columns rm removes them"
+            message = "these columns were made for another version of the dataset; wdstools columns rm removes them"
             found.append(Finding("columns", columns.path, message, got=columns.root, cause="columns-of-another"))
     return found

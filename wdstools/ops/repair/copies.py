@@ -1,4 +1,4 @@
-"""Where the bytes for a repair come from: another copy, or the original source. None of them is believed."""
+"""Where the bytes for a repair come from: copies of the dataset, or its original source. Neither is trusted."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from wdstools.formats.manifest import ShardEntry
     from wdstools.stores.base import Store
 
-#: Neighbouring samples are fetched together when no more than this lies between them.
+#: Samples at most this many bytes apart are fetched in one request.
 GAP_BYTES = 64 << 10
 _FETCH_BYTES = 8 << 20
 _HEAD_BYTES = 512
-#: Ends the second name of a local shard whose content another one needs, while both are overwritten.
+#: Suffix of the second name of a local shard whose content another shard needs, while both are overwritten.
 SEED_SUFFIX = f".seed{TEMP_SUFFIX}"
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Record groups of one shard that are missed: ``rows`` are dictionaries as ``salvage.rows_of`` gives them."""
+    """Record groups of one shard that are needed from elsewhere: ``rows`` are dictionaries as ``salvage.rows_of`` gives them."""
 
     split: str
     entry: ShardEntry
@@ -43,23 +43,23 @@ class Wanted:
 
 
 class Copy(Protocol):
-    """Somewhere the same samples may lie."""
+    """A place that may have the same samples."""
 
     @property
     def name(self) -> str:
-        """Where it is, for people."""
+        """Its location, for display."""
 
     def groups(self, wanted: Wanted) -> Iterator[tuple[int, bytes, int]]:
-        """Groups that may be those wanted: position in ``wanted.rows``, bytes, and how many bytes were moved for it.
+        """Candidates for the wanted groups: position in ``wanted.rows``, bytes, and how many bytes were transferred for them.
 
-        What cannot be had is left out; what is given is checked by the caller.
+        Groups that cannot be read are left out. The caller verifies the others.
         """
 
     def holds(self, entry: ShardEntry) -> bool:
-        """Whether it has a shard whose SHA-256 is that of the manifest; all of it is read."""
+        """Whether it has the shard with the manifest's SHA-256; reads all of it."""
 
     def index(self, split: str, entry: ShardEntry) -> pa.Table | None:
-        """A shard's index, made without the shard; to be proved by the caller."""
+        """A shard's index, made without the shard; the caller verifies it."""
 
     def file(self, path: str) -> bytes | None:
         """A small file of the dataset, if this copy has one."""
@@ -67,18 +67,18 @@ class Copy(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StoreCopy:
-    """A copy of the dataset, whole or in part, at its usual paths or all in one folder; or, with ``only``, one tar."""
+    """A full or partial copy of the dataset, at its usual paths or flat in one folder; or, with ``only``, a single tar."""
 
     store: Store
     only: str | None = None
 
     @property
     def name(self) -> str:
-        """Where it is."""
+        """Its location."""
         return f"{self.store.url}/{self.only}" if self.only else self.store.url
 
     def groups(self, wanted: Wanted) -> Iterator[tuple[int, bytes, int]]:
-        """Groups by ranges of the shard of the same name, neighbours together."""
+        """Groups read as ranges of the shard of the same name; close neighbours share a request."""
         path = self.locate(wanted.entry)
         if path is None:
             return
@@ -106,7 +106,7 @@ class StoreCopy:
         try:
             data = self.store.get(path, first, length)
         except StoreError:
-            if len(run) > 1:  # one bad place must not hide its neighbours
+            if len(run) > 1:  # one unreadable group must not hide its neighbours
                 for number in run:
                     yield from self._fetch(path, wanted, places, [number])
             return
@@ -117,7 +117,7 @@ class StoreCopy:
             end = start + size
 
     def locate(self, entry: ShardEntry) -> str | None:
-        """Where this copy has a shard; None if it has not."""
+        """The path of a shard in this copy; None if it is not there."""
         names = (entry.path, entry.path.rpartition("/")[2])
         for path in names if self.only is None else (self.only + SEED_SUFFIX, self.only):
             try:
@@ -128,7 +128,7 @@ class StoreCopy:
         return None
 
     def holds(self, entry: ShardEntry) -> bool:
-        """Whether its shard of this name is the manifest's, by SHA-256."""
+        """Whether its shard of this name has the manifest's SHA-256."""
         path = self.locate(entry)
         if path is None:
             return False
@@ -141,7 +141,7 @@ class StoreCopy:
         return digest.hexdigest() == entry.sha256
 
     def _places(self, wanted: Wanted) -> dict[bytes, int]:
-        """Where groups lie in this copy by its own index, in case it is of another version of the dataset."""
+        """Offsets of groups by this copy's own index, because it may be of another version of the dataset."""
         table = self._own_index(wanted.entry)
         if table is None or table.column("offset").null_count:
             return {}
@@ -149,7 +149,7 @@ class StoreCopy:
         return dict(zip(*columns, strict=True))
 
     def index(self, split: str, entry: ShardEntry) -> pa.Table | None:
-        """None: what can be known without reading shards lies in ``file``."""
+        """None: the indexes that a copy has are read with ``file``."""
         del split, entry
         return None
 
@@ -168,7 +168,7 @@ class StoreCopy:
 
 
 def read_or_none(store: Store, path: str, limit: int = 1 << 28) -> bytes | None:
-    """A small file of at most ``limit`` bytes; None where it cannot be had."""
+    """A small file of at most ``limit`` bytes; None if it is larger or cannot be read."""
     try:
         return get_whole(store, path, limit)
     except (StoreError, FormatError):
@@ -187,7 +187,7 @@ def open_copy(where: str) -> StoreCopy | None:
         if stat.S_ISDIR(mode):
             return StoreCopy(LocalStore(where)) if _is_copy(where) else None
         if not stat.S_ISREG(mode):
-            raise NotFoundError("there is no copy here: neither a file nor a folder", where=where)
+            raise NotFoundError("this is not a copy: neither a plain file nor a folder", where=where)
         with open(where, "rb") as file:
             head = file.read(_HEAD_BYTES)
     if head[257:262] == b"ustar" and head[265:270] == b"xxh3:":
@@ -197,7 +197,7 @@ def open_copy(where: str) -> StoreCopy | None:
 
 
 def _is_copy(folder: str) -> bool:
-    """Whether a folder holds a dataset, or shards of one; tars that something else made are a source."""
+    """Whether a folder holds a dataset or shards of one. Tars made by other tools are a source instead."""
     if not os.path.exists(os.path.join(folder, MANIFEST_PATH)):
         return any(map(_is_sealed, _tars(folder)))
     try:
@@ -207,10 +207,10 @@ def _is_copy(folder: str) -> bool:
 
 
 def _tars(folder: str) -> Iterator[str]:
-    """The tars in a folder and just below it."""
+    """The tars in a folder and in its direct subfolders."""
     with os.scandir(folder) as entries:
         for entry in entries:
-            # os.path takes a link that leads to itself for nothing; the entry would raise
+            # for a link to itself os.path.isfile is False; entry.is_file() would raise
             if entry.name.endswith(".tar") and os.path.isfile(entry.path):
                 yield entry.path
             elif os.path.isdir(entry.path):
@@ -218,7 +218,7 @@ def _tars(folder: str) -> Iterator[str]:
 
 
 def _is_sealed(path: str) -> bool:
-    """Whether a tar begins as one that wdstools has written; one whose beginning is damaged may still be."""
+    """Whether a tar begins like one written by wdstools, or its first header is too damaged to tell."""
     if not os.path.isfile(path):
         return False
     try:

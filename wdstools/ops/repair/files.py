@@ -1,4 +1,4 @@
-"""The small files of a dataset, as they should be: provenance, list of skips, checksum list, card."""
+"""What the small files of a dataset should hold: provenance, list of skips, checksum list, card."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SmallFile:
-    """A small file that is to be written: what it shall hold, and where that comes from."""
+    """A small file to write: its content, and where that comes from."""
 
     path: str
     data: bytes
@@ -38,7 +38,7 @@ class SmallFile:
 
     @property
     def bytes(self) -> int:
-        """How long it is."""
+        """Its size."""
         return len(self.data)
 
     def put(self, store: LocalStore) -> None:
@@ -48,7 +48,7 @@ class SmallFile:
 
 @dataclass(frozen=True, slots=True)
 class CopiedFile:
-    """A file that is taken from a copy as it is, block by block: it is held nowhere whole."""
+    """A file to copy unchanged, block by block, so that it is never in memory whole."""
 
     path: str
     sha256: str
@@ -61,7 +61,7 @@ class CopiedFile:
         return self.copy.url
 
     def put(self, store: LocalStore) -> None:
-        """Write it; raises SourceChangedError where the copy has changed since it was looked at."""
+        """Write it; raises SourceChangedError if the copy has changed since the plan was made."""
         digest = hashlib.sha256()
         with DurableFile(store.locate(self.path)) as out:
             for block in read_blocks(self.copy, self.path):
@@ -69,7 +69,7 @@ class CopiedFile:
                 out.write(block)
             if (got := digest.hexdigest()) != self.sha256:
                 raise SourceChangedError(
-                    "a file of a copy has changed while the dataset was repaired",
+                    "a file in a copy changed while the dataset was being repaired",
                     where=f"{self.copy.url}/{self.path}",
                     expected=f"sha256 {self.sha256}",
                     got=f"sha256 {got}",
@@ -77,12 +77,12 @@ class CopiedFile:
                 )
 
 
-#: What a dataset was made of and from: small files that only the checksum list proves.
+#: How the dataset was made: small files that only the checksum list proves.
 _HISTORY = (PROVENANCE_PATH, SKIPPED_PATH)
 
 
 def mend_history(store: LocalStore, copies: Sequence[Copy], truth: Truth) -> tuple[list[SmallFile], list[Finding]]:
-    """Provenance and list of skips, where they are not what a checksum list of this dataset says."""
+    """Replacements for provenance and list of skips if they differ from the checksum list; findings for what no copy has."""
     listed = _trusted_lists(store, copies, truth)
     files: list[SmallFile] = []
     unsolved: list[Finding] = []
@@ -103,7 +103,7 @@ def mend_history(store: LocalStore, copies: Sequence[Copy], truth: Truth) -> tup
 
 
 def _trusted_lists(store: LocalStore, copies: Sequence[Copy], truth: Truth) -> list[dict[str, str]]:
-    """Checksum lists that are of this dataset: of copies with the same manifest, and the own unless it is of another."""
+    """Checksum lists of this dataset: those of copies with the same manifest, and its own unless it names another manifest."""
     lists = []
     for copy in copies:
         data = copy.file(SUMS_PATH)
@@ -132,7 +132,7 @@ def _attempts(path: str, own: bytes | None, wanted: list[str], copies: Sequence[
 
 
 def mend_card_file(store: LocalStore, copies: Sequence[Copy], truth: Truth) -> SmallFile | None:
-    """The card with its own parts in order; None if they are."""
+    """The card with the parts that wdstools writes put right; None if they already are."""
     refuse_outside(store, (CARD_PATH,))
     manifest, own = truth.manifest, read_or_none(store, CARD_PATH)
     if own is None:
@@ -144,7 +144,7 @@ def mend_card_file(store: LocalStore, copies: Sequence[Copy], truth: Truth) -> S
     text = own.decode("utf-8", "replace")
     if own == text.encode() and not card_differences(text, manifest):
         return None
-    for copy in copies:  # a damaged card whose every line but few is that of a copy
+    for copy in copies:  # a card as long as a copy's is that card with damaged bytes
         data = copy.file(CARD_PATH)
         if (
             data is not None
@@ -158,9 +158,9 @@ def mend_card_file(store: LocalStore, copies: Sequence[Copy], truth: Truth) -> S
 def render_list(
     store: LocalStore, truth: Truth, index_digests: Mapping[str, str], unsolved: Iterable[Finding]
 ) -> SmallFile | None:
-    """The checksum list of a dataset; None if it is what is there.
+    """The checksum list that a dataset should have; None if it has it.
 
-    What could not be mended keeps the digest that it should have, so that it is named as long as it is not whole.
+    A file that could not be repaired keeps its expected digest, so that checks report it until it is whole.
     """
     sums = {entry.path: entry.sha256 for _, entry in truth.manifest.shards} | dict(index_digests)
     lost = {one.path: one.expected for one in unsolved if one.path in _HISTORY}

@@ -1,4 +1,4 @@
-"""Indexes in a repair: one to mend a shard by, and those that are not as they should be."""
+"""Indexes in a repair: find one to repair a shard with, and replace damaged ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MAX_INDEX_BYTES = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class IndexRepair:
-    """An index that is to be written: ``data``, or, where that is None, made again from its shard."""
+    """An index to write: ``data`` or, if that is None, one rebuilt from its shard."""
 
     split: str
     entry: ShardEntry
@@ -41,7 +41,7 @@ class IndexRepair:
 def usable_index(
     store: LocalStore, entry: ShardEntry, split: str, manifest: Manifest, copies: Sequence[Copy]
 ) -> pa.Table | None:
-    """An index that the manifest's ``rows`` and ``values`` prove: the own one, a copy's, or one made from a shard that is whole."""
+    """An index that the manifest's ``rows`` and ``values`` prove: the dataset's own, a copy's, or one rebuilt from a shard."""
     own = read_or_none(store, entry.index_path, _MAX_INDEX_BYTES)
     for data in (own, *(copy.file(entry.index_path) for copy in copies)):
         table = _proved(data, entry, split)
@@ -80,7 +80,7 @@ def _rebuilt(place: tuple[Store, str], split: str, entry: ShardEntry, manifest: 
 
 
 def _proved(data: bytes | None, entry: ShardEntry, split: str) -> pa.Table | None:
-    """An index from its bytes, if it is that of the manifest."""
+    """The index in ``data``, if it matches the manifest."""
     if data is None:
         return None
     try:
@@ -92,7 +92,7 @@ def _proved(data: bytes | None, entry: ShardEntry, split: str) -> pa.Table | Non
 
 
 def listed_digests(store: LocalStore, truth: Truth) -> dict[str, str]:
-    """What the dataset's checksum list says, path -> SHA-256; empty if it is the list of another manifest."""
+    """The dataset's checksum list, path -> SHA-256; empty if it belongs to another manifest."""
     listed = read_list(store)[0]
     return listed if listed.get(MANIFEST_PATH) == truth.manifest.root else {}
 
@@ -100,10 +100,10 @@ def listed_digests(store: LocalStore, truth: Truth) -> dict[str, str]:
 def choose_index(
     store: LocalStore, copies: Sequence[StoreCopy], shard: tuple[str, ShardEntry], digest: str | None, truth: Truth
 ) -> IndexRepair | None:
-    """What an index should be replaced by; None if it is whole.
+    """What to replace an index with; None if it is whole.
 
-    Its rows and values must be the manifest's and its bytes those that the checksum list knows by ``digest``, if it does.
-    Where the manifest has no digest of values and its root was given, the shard says whether they are right.
+    Its rows and values must match the manifest, and its bytes ``digest``, which is the checksum list's, where that has one.
+    If the manifest has no digest of values and its root was given, the values are compared with the shard.
     """
     split, entry = shard
     path = entry.index_path
@@ -133,12 +133,14 @@ def choose_index(
 
 
 def make_index(store: LocalStore, repair: IndexRepair, manifest: Manifest) -> bytes:
-    """The bytes of an index that is to be written; raises FormatError if its shard does not give the manifest's rows and values."""
+    """The bytes of an index to write; raises FormatError if the one rebuilt from its shard does not match the manifest."""
     if repair.data is not None:
         return repair.data
     table = _rebuilt((store, repair.entry.path), repair.split, repair.entry, manifest)
     if table is None or unlike(table, repair.entry) is not None:
         raise FormatError(
-            "an index made again is not that of the manifest", code="index-damaged", where=repair.entry.index_path
+            "the index rebuilt from its shard does not match the manifest",
+            code="index-damaged",
+            where=repair.entry.index_path,
         )
     return write_index(table)

@@ -1,4 +1,4 @@
-"""repair: make a dataset whole again, moving only the damaged bytes. A plan first; nothing is believed unproved."""
+"""repair: make a dataset whole again, transferring only the damaged bytes. First a plan; nothing is trusted without proof."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RepairPlan(Plan[RepairResult]):
-    """What makes a dataset whole: shards by recipe, indexes, small files, and files that are not of it to delete."""
+    """What makes a dataset whole: shards by recipe, indexes and small files to write, and unexpected files to delete."""
 
     truth: Truth | None = None
     recipes: tuple[Recipe, ...] = ()
@@ -69,11 +69,11 @@ class RepairPlan(Plan[RepairResult]):
     files: tuple[SmallFile | CopiedFile, ...] = ()
     seeds: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
-    #: The digest of the manifest that lay there when the plan was made; empty for none.
+    #: The digest of the manifest that was there when the plan was made; empty if there was none.
     seen: str = ""
 
     def carry_out(self, executor: Executor, progress: Progress) -> RepairResult:
-        """Write what the plan says, each file atomically; then see that the dataset is what its manifest says."""
+        """Write each file atomically, and then the checksum list if it changes."""
         assert self.truth is not None
         store = LocalStore(self.target)
         require_inside(self.target, self._paths())
@@ -91,7 +91,9 @@ class RepairPlan(Plan[RepairResult]):
             for file in self.files:
                 file.put(store)
             for path in self.extra:
-                with contextlib.suppress(NotFoundError):  # the writer was at work when the plan was made
+                with contextlib.suppress(
+                    NotFoundError
+                ):  # a temporary file: its writer has finished since the plan was made
                     store.delete(path)
             sums = render_list(store, self.truth, _index_digests(store, self.truth), self.unsolved)
             if sums is not None:
@@ -110,7 +112,7 @@ class RepairPlan(Plan[RepairResult]):
         )
 
     def _proved(self) -> Proved:
-        """What has been compared with its digest once the plan is carried out."""
+        """What the dataset is proved against once the plan is carried out."""
         if self.unsolved:
             return Proved.NOTHING
         return Proved.FORGER if self.truth is not None and self.truth.anchored else Proved.ACCIDENT
@@ -129,25 +131,25 @@ def plan_repair(
     progress: Progress | None = None,
     **choices: Unpack[RepairChoices],
 ) -> Plan[RepairResult | FinishResult]:
-    """Read every byte of a dataset and plan what makes it whole again; nothing is changed until the plan is applied.
+    """Read every byte of a dataset and plan how to make it whole again; nothing changes until the plan is applied.
 
-    Without any copy, one flipped bit in a sample is still undone, and everything that follows from the index or the
-    manifest is made again. A change that was interrupted is only finished. At a URL, whole files are replaced.
+    Even without a copy, one flipped bit in a sample is undone, and everything that follows from the index or the manifest
+    is rebuilt. If a change was interrupted, the plan only finishes it. At a URL, whole files are replaced.
 
     Args:
         dataset: A dataset, its folder or URL.
-        executor: Who does the reading; without one it is done here.
-        progress: Receives how many bytes were looked at.
-        **choices: The copies to take from, the root digest that the dataset must have, and what may be deleted; see
+        executor: Does the reading; without one, this process does.
+        progress: Receives the number of bytes read.
+        **choices: The copies to repair from, the root digest that the dataset must have, and what may be deleted; see
             ``RepairChoices``.
 
     Returns:
-        The plan; its ``unsolved`` are the findings that it cannot mend.
+        The plan; its ``unsolved`` are the findings that it cannot repair.
 
     Raises:
         IntegrityError: The manifest is lost, and no copy has one (``manifest-lost``).
         NotFoundError: There is no dataset.
-        UsageError: A copy is of another dataset, or a choice is not possible.
+        UsageError: A copy is of another dataset, or an option is invalid.
         StoreError: Storage could not be read.
     """
     chosen = settle(RepairChoices, choices)
@@ -155,7 +157,7 @@ def plan_repair(
     root = parse_root(chosen["root"]) if chosen["root"] is not None else None
     spares = [os.fspath(spare) for spare in chosen["spares"]]
     executor, progress = executor_or_here(executor), progress or Silent()
-    refuse_read_only(path, "repair the copy that it was made from, and send it there again")
+    refuse_read_only(path, "repair the copy that it was made from, then upload it again")
     if "://" in path:
         return plan_repair_afar(path, spares, root, executor, progress)
     unfinished = plan_finish(path, root)
@@ -169,24 +171,24 @@ def repair(
     progress: Progress | None = None,
     **choices: Unpack[RepairChoices],
 ) -> RepairResult | FinishResult:
-    """Make a damaged dataset whole again, moving only the damaged bytes: ``plan_repair``, carried out.
+    """Make a damaged dataset whole again, transferring only the damaged bytes: ``plan_repair``, applied.
 
-    Each file is replaced whole or not at all, and nothing is believed unproved. What no copy has stays as it is.
+    Each file is replaced whole or not at all, and nothing is trusted without proof. What no copy has is left as it is.
 
     Args:
         dataset: A dataset, its folder or URL.
-        executor: Who does the work; without one it is done here.
-        progress: Receives how many bytes are done.
-        **choices: As of ``plan_repair``.
+        executor: Does the work; without one, this process does.
+        progress: Receives the number of bytes done.
+        **choices: As for ``plan_repair``.
 
     Returns:
-        What was written, and what is still damaged; a FinishResult where an older change was only finished.
+        What was written, and what is still damaged; a FinishResult if only an interrupted change was finished.
 
     Raises:
         IntegrityError: As ``plan_repair``, or what was written is not what the manifest says.
         NotFoundError: There is no dataset.
         UsageError: As ``plan_repair``.
-        BusyError: Another process changes the dataset.
+        BusyError: Another process is changing the dataset.
         StoreError: Storage could not be read or written.
     """
     plan = plan_repair(dataset, executor=executor, progress=progress, **choices)
@@ -210,7 +212,7 @@ class _Planner:
         stores = [copy for _, copy in opened if copy is not None]
         truth = find_truth(self.store, stores, root, self.executor, self.progress)
         manifest = truth.manifest
-        require_canonical(manifest, self.path, "these shards were not written by wdstools, and are not repaired")
+        require_canonical(manifest, self.path, "these shards were not written by wdstools and cannot be repaired")
         made = read_provenance(self.store, (copy.file(PROVENANCE_PATH) for copy in stores))
         copies: list[Copy] = [copy or SourceCopy(where, manifest, made) for where, copy in opened]
         history, unsolved = mend_history(self.store, stores, truth)
@@ -231,9 +233,7 @@ class _Planner:
         self.unsolved += unsolved
         extra = [*self._extra(truth, delete=delete), *self._torn(truth)]
         if is_left_over(self.path):
-            self.steps.append(
-                Step("delete", os.path.dirname(STAGED_MARK), detail="what an interrupted change left behind")
-            )
+            self.steps.append(Step("delete", os.path.dirname(STAGED_MARK), detail="left by an interrupted change"))
         refuse_replaced(self.store, seen)
         sums = render_list(self.store, truth, _index_digests(self.store, truth), self.unsolved)
         if sums is not None and not indexes and not files:
@@ -261,7 +261,7 @@ class _Planner:
             twins = [StoreCopy(self.store, seed) for seed in seeds.get(entry.xxh3_128, ())]
             index = usable_index(self.store, entry, split, truth.manifest, (*twins, *copies))
             if index is None:
-                self.unsolved.append(_lost(entry, "neither its index nor a whole copy of it is left"))
+                self.unsolved.append(_lost(entry, "neither its index nor a whole copy of the shard is left"))
                 continue
             tasks.append(MendTask(self.path, split, entry, index, (*twins, *copies), truth.anchored))
         found: list[Recipe] = run_all(self.executor, find_recipe, tasks)
@@ -272,7 +272,7 @@ class _Planner:
         return recipes, sorted(used & {seed for found in seeds.values() for seed in found})
 
     def _seeds(self, wrong: list[tuple[str, ShardEntry]], surveys: dict[str, Survey]) -> dict[str, list[str]]:
-        """Local files that hold the whole content of a shard that is wrong, by xxh3_128: swapped or left over."""
+        """Local files with the whole content of a damaged shard, by xxh3_128: swapped shards, and leftovers of a repair."""
         wanted = {entry.xxh3_128 for _, entry in wrong}
         seeds: dict[str, list[str]] = {}
         for path, survey in surveys.items():
@@ -316,14 +316,16 @@ class _Planner:
                 continue
             if repair.data is None and entry.path in broken:
                 self.unsolved.append(
-                    Finding("index", entry.index_path, "its shard is not whole, and no copy has it", cause="no-copy")
+                    Finding(
+                        "index", entry.index_path, "its shard is damaged, and no copy has the index", cause="no-copy"
+                    )
                 )
                 continue
             self.steps.append(Step("write", entry.index_path, len(repair.data or b""), repair.origin))
             yield repair
 
     def _extra(self, truth: Truth, *, delete: bool) -> list[str]:
-        """Files among the shards that are not of the dataset. Of these only tars are ever deleted, and each is named."""
+        """Unexpected files among the shards. Of these, only tars are ever deleted, and each one is named."""
         known = {entry.path for _, entry in truth.manifest.shards} | _emitted(self.store, truth.manifest)
         folders = {path.rpartition("/")[0] for path in known if path.endswith(".tar")}
         gone = []
@@ -331,24 +333,24 @@ class _Planner:
             folder = file.key.rpartition("/")[0]
             if file.key in known or not any(folder == one or folder.startswith(one + "/") for one in folders):
                 continue
-            # where readers look for shards, and what they take for one
+            # in a folder where readers look for shards, with a name that they take for one
             taken = folder in folders and encoding_of(file.key) is not None
             if taken and delete:
                 self.steps.append(
-                    Step("delete", file.key, 0, None, f"a tar that is not of this dataset, {file.bytes:,} bytes")
+                    Step("delete", file.key, 0, None, f"a tar that is not part of this dataset, {file.bytes:,} bytes")
                 )
                 gone.append(file.key)
                 continue
             message = (
                 "not part of this dataset; --delete removes it"
                 if taken
-                else "not part of this dataset, and not removed: move it away"
+                else "not part of this dataset, and --delete does not remove it: move it away"
             )
             self.unsolved.append(Finding("extra", file.key, message, got=f"{file.bytes} bytes", cause="stranger"))
         return gone
 
     def _torn(self, truth: Truth) -> list[str]:
-        """Halves of files that a killed run left: whoever writes these files holds the lock."""
+        """Partial files left by a killed run. Whoever writes such files holds the lock, so none is in use once we have it."""
         paths = [path for _, entry in truth.manifest.shards for path in (entry.path, entry.index_path)]
         small = (MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, SUMS_PATH, CARD_PATH)
         name = _torn_name((*paths, *small, *column_files_here(self.store)))
@@ -358,7 +360,7 @@ class _Planner:
 
 
 def _emitted(store: LocalStore, manifest: Manifest) -> set[str]:
-    """What emit wrote for other readers; nothing where its list cannot be read."""
+    """What emit wrote for other readers; empty if its list cannot be read."""
     try:
         return set(read_emitted(store, manifest).files)
     except (FormatError, StoreError):
@@ -366,17 +368,17 @@ def _emitted(store: LocalStore, manifest: Manifest) -> set[str]:
 
 
 def _torn_name(paths: Iterable[str]) -> re.Pattern[str]:
-    """What the temporary files of these files are called, with the number that makes each unique."""
+    """A pattern for the temporary names of these files, each with the number that makes it unique."""
     return re.compile(rf"({'|'.join(map(re.escape, paths))})\.[0-9a-f]+{re.escape(TEMP_SUFFIX)}")
 
 
 def _wrong(truth: Truth, surveys: dict[str, Survey]) -> list[tuple[str, ShardEntry]]:
-    """The shards that are not what the manifest says, each with its split."""
+    """The shards that do not match the manifest, each with its split."""
     return [(split, entry) for split, entry in truth.manifest.shards if not surveys[entry.path].is_whole(entry)]
 
 
 def _index_digests(store: LocalStore, truth: Truth) -> dict[str, str]:
-    """The SHA-256 of every index that lies here."""
+    """The SHA-256 of every index that exists here, by path."""
     return {
         entry.index_path: sha256_hex(store.get(entry.index_path))
         for _, entry in truth.manifest.shards
@@ -394,7 +396,7 @@ def _lengths(recipe: Recipe) -> list[int]:
 
 
 def _where(recipe: Recipe, kind: int) -> str:
-    """The byte ranges of a shard that come from one place, for people: the first few, and how many samples."""
+    """The byte ranges of a shard that come from one place, for display: how many samples, and the first few ranges."""
     offsets: list[int] = recipe.task.index.column("offset").to_pylist()
     ranges: list[list[int]] = []
     count = 0
@@ -421,13 +423,13 @@ def _metadata_folder(path: str) -> str:
 
 
 def _leftovers(store: LocalStore, shards: Iterable[str]) -> list[str]:
-    """What an interrupted repair has kept of these shards, as keys."""
+    """The second names of these shards that an interrupted repair left, as keys."""
     seeds = (path + SEED_SUFFIX for path in shards)
     return sorted(seed for seed in seeds if os.path.isfile(store.locate(seed)))
 
 
 def _temporary(root: str) -> Iterator[str]:
-    """Every temporary file in a folder, as a key."""
+    """Every temporary file below a folder, as a key."""
     for folder, _, names in walk(root):
         for name in names:
             if name.endswith(TEMP_SUFFIX):
@@ -436,7 +438,7 @@ def _temporary(root: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _kept(store: LocalStore, seeds: Sequence[str], shards: Sequence[str]) -> Iterator[None]:
-    """While shards that hold another one's content are overwritten, a second name keeps what they held."""
+    """Keep the content of shards that others need under a second name while they are overwritten."""
     try:
         for seed in seeds:
             if not seed.endswith(SEED_SUFFIX):

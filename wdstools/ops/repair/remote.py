@@ -1,4 +1,4 @@
-"""repair at a URL: a mirror is made whole from a copy, one PUT for each file that its store shows to be damaged."""
+"""repair at a URL: restore a mirror from a copy, with one PUT for each file that its store shows to be damaged."""
 
 from __future__ import annotations
 
@@ -24,19 +24,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AfarPlan(Plan[RepairResult]):
-    """A mirror's plan, told as a repair: what is missing, different, or cannot be proved there is sent again."""
+    """A mirror plan, presented as a repair: files that are missing, different or unproved there are sent again."""
 
     mirror: MirrorPlan = field(repr=False)
 
     def carry_out(self, executor: Executor, progress: Progress) -> RepairResult:
-        """Send the files; readers see each as it was or whole."""
+        """Send the files; readers see each either as it was or whole."""
         made = self.mirror.carry_out(executor, progress)
         manifest = self.mirror.source.manifest
         sent = {state.wanted.path for state in self.mirror.files if state.state != "same"}
         shards = tuple(entry.path for _, entry in manifest.shards if entry.path in sent)
         indexes = [entry.index_path for _, entry in manifest.shards if entry.index_path in sent]
         unproved = tuple(
-            Finding("unreadable", path, "the store does not prove what it holds", cause="store-proves-nothing")
+            Finding(
+                "unreadable", path, "the store gives no checksum that proves this file", cause="store-proves-nothing"
+            )
             for path in made.unproved
         )
         return RepairResult(
@@ -54,16 +56,16 @@ class AfarPlan(Plan[RepairResult]):
 def plan_repair_afar(
     url: str, spares: Sequence[str], root: str | None, executor: Executor, progress: Progress
 ) -> AfarPlan:
-    """Compare a mirror with the first copy that is of the same dataset; nothing of the shards is downloaded.
+    """Compare a mirror with the first copy of the same dataset; no shard is downloaded.
 
-    The dataset is that of ``root``, else of the manifest there; where that is lost or damaged, ``root`` has to say it.
-    Raises UsageError (``copy-of-another``) when no copy is of it.
+    The dataset is the one with ``root``, or else that of the manifest there; if that is lost or damaged, ``root`` is needed.
+    Raises UsageError (``copy-of-another``) if none of the copies is of this dataset.
     """
     wanted = root or _root_there(url)
     copy = next((copy for copy in map(_opened, spares) if copy and copy.root == wanted), None)
     if copy is None:
         raise UsageError(
-            "no copy is of the dataset at this place",
+            "none of the copies is of the dataset at this URL",
             code="copy-of-another",
             where=display(url),
             expected=f"root {wanted}" if wanted else f"a copy, and {option('root')}: the manifest there cannot be read",
@@ -82,7 +84,7 @@ def _root_there(url: str) -> str | None:
 
 
 def _opened(where: str) -> Dataset | None:
-    """A copy, if it is a whole dataset; a source or a lone shard cannot mend a mirror."""
+    """A copy, if it is a whole dataset; a source or a single shard cannot repair a mirror."""
     try:
         return open_dataset(where)
     except (NotFoundError, FormatError):

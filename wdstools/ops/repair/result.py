@@ -1,4 +1,4 @@
-"""What a repair tells."""
+"""The result of a repair."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RepairResult(Made):
-    """What a repair has written. ``bytes`` came from copies; ``unsolved`` could not be mended and was kept as it is.
+    """What a repair wrote. ``bytes`` came from copies; ``unsolved`` could not be repaired and was left as it is.
 
-    ``deleted`` are the tars that were not of the dataset; ``proved`` is against whom the dataset is found to be whole now,
-    ``not_covered`` what the root digest that was given does not cover.
+    ``deleted`` are files that were not part of the dataset; ``proved`` says what the dataset is now proved against, and
+    ``not_covered`` what the given root digest does not cover.
     """
 
     path: str

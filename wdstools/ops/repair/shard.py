@@ -1,4 +1,4 @@
-"""Mending one shard: what each sample's bytes will be made from, and writing them. Both run in workers."""
+"""Repair one shard: decide where each sample's bytes come from, then write them. Both run in workers."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
     from wdstools.executors.base import Tick
     from wdstools.formats.manifest import ShardEntry
 
-#: Where a sample's bytes come from: the damaged shard itself, its index row, nowhere; from 0 on, that copy.
+#: Where a sample's bytes come from: the damaged shard itself, its index row, or nowhere; 0 and up are positions of copies.
 HERE, MENDED, NOWHERE = -1, -2, -3
-#: Mended bytes are kept between plan and apply up to this much a shard, so that they are fetched once.
+#: How many repaired bytes of a shard are kept between plan and apply, so that they are fetched only once.
 _HELD_BYTES = 32 << 20
 _BATCH_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class MendTask:
-    """A shard that is not what the manifest says, with its index and the copies that may help.
+    """A shard that does not match the manifest, with its index and the copies that may help.
 
-    ``strict``: the root digest came from elsewhere, and nothing less than SHA-256 is believed.
+    ``strict``: the root digest was given, and only SHA-256 counts as proof.
     """
 
     local_paths: ClassVar[tuple[str, ...]] = ("root",)
@@ -53,11 +53,11 @@ class MendTask:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a shard is made whole.
+    """How to make a shard whole.
 
-    For each row of its index: where the bytes come from (``origin``), and, for those that are here, where they lie
-    (``starts``, bytes). ``moved`` counts the bytes fetched from each copy; ``held`` are mended groups, by row. ``seen``
-    are the size and time of the damaged file, so that the recipe is not used on another one.
+    For each row of its index: where the bytes come from (``origin``) and, for those that are in the shard itself, their
+    offset there (``starts``). ``moved`` counts the bytes fetched from each copy; ``held`` has repaired groups, by row.
+    ``seen`` is the size and time of the damaged file, so that the recipe is not used on a file that has changed.
     """
 
     task: MendTask
@@ -74,7 +74,7 @@ class Recipe:
 
 
 def find_recipe(task: MendTask, tick: Tick) -> Recipe:
-    """Decide where every sample's bytes come from; each source is tried, and proved, in turn."""
+    """Decide where each sample's bytes come from: each place is tried in turn, and what it gives is proved."""
     store, path = LocalStore(task.root), task.entry.path
     seen = _look(store.locate(path))
     rows = rows_of(task.index)
@@ -112,10 +112,10 @@ def _look(path: str) -> tuple[int, int] | None:
 
 
 def _from_a_whole_copy(task: MendTask, rows: list[dict[str, Any]], tick: Tick) -> Recipe:
-    """The recipe for a shard whose samples all have the right XXH3, but which is not what was packed.
+    """The recipe for a shard whose samples all have the right XXH3, but which does not match the manifest.
 
-    Somebody made it so. Without a SHA-256 of each sample nobody can tell which are forged: all of it comes from a copy whose
-    shard has the SHA-256 of the manifest, or from nowhere.
+    Somebody forged it. Without a SHA-256 of each sample there is no telling which: the whole shard comes from a copy
+    whose shard has the manifest's SHA-256, or from nowhere.
     """
     origin = np.full(len(rows), NOWHERE, np.int16)
     recipe = Recipe(task, origin, np.full(len(rows), NOWHERE, np.int64))
@@ -129,7 +129,7 @@ def _from_a_whole_copy(task: MendTask, rows: list[dict[str, Any]], tick: Tick) -
 
 
 def _mend(recipe: Recipe, rows: list[dict[str, Any]], *, search: bool) -> None:
-    """What can be made whole from the damaged bytes and the index; looking for a flipped bit comes last, it is slow."""
+    """Repair what the damaged bytes and the index suffice for; ``search`` also looks for a flipped bit, which is slow."""
     store, path = LocalStore(recipe.task.root), recipe.task.entry.path
     for number in np.flatnonzero(recipe.origin == NOWHERE).tolist():
         row = rows[number]
@@ -161,18 +161,17 @@ def _batches(numbers: list[int], lengths: list[int]) -> Iterator[list[int]]:
 
 
 def mend_shard(recipe: Recipe, tick: Tick) -> str:
-    """Write a shard anew beside the old one, prove it, and put it in the old one's place; gives its path.
+    """Write the repaired shard next to the old one, verify it, and put it in the old one's place; returns its path.
 
-    Where the old one is not what the recipe was made for (a worker that was lost has mended it), it is made anew. Raises StoreError (``repair-not-proved``), the old shard untouched, if the result is not what the manifest says.
+    If the old one has changed since the recipe was made (a worker that was then lost has repaired it), a new recipe is made.
+    Raises StoreError (``repair-not-proved``), and leaves the old shard as it is, if the result does not match the manifest.
     """
     entry = recipe.task.entry
     path = LocalStore(recipe.task.root).locate(entry.path)
     if _look(path) != recipe.seen:
         recipe = find_recipe(recipe.task, lambda _: None)
     if os.path.isdir(path):
-        with contextlib.suppress(
-            OSError
-        ):  # one that holds something is somebody's: refused when the shard gets its name
+        with contextlib.suppress(OSError):  # a folder that is not empty is not ours: the rename below is refused
             os.rmdir(path)
     with DurableFile(path) as out:
         old = os.open(path, os.O_RDONLY) if os.path.isfile(path) else -1
@@ -190,7 +189,7 @@ def mend_shard(recipe: Recipe, tick: Tick) -> str:
 
 def _write_groups(recipe: Recipe, out: DurableFile, old: int) -> int:
     lengths: list[int] = recipe.task.index.column("length").to_pylist()
-    # an unsolved sample keeps the bytes that lie in its place
+    # a sample that cannot be repaired keeps the bytes at its offset
     at_home = recipe.task.index.column("offset").to_pylist()
     starts = np.where(recipe.origin == NOWHERE, at_home, recipe.starts).tolist()
     kinds = [HERE if kind in (HERE, NOWHERE) else kind for kind in recipe.origin.tolist()]
@@ -207,7 +206,7 @@ def _write_groups(recipe: Recipe, out: DurableFile, old: int) -> int:
 
 
 def _stretches(pieces: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Pieces that lie one behind the other, joined."""
+    """Adjacent pieces, joined."""
     start, length = pieces[0]
     for following, size in pieces[1:]:
         if following == start + length:
@@ -244,10 +243,10 @@ def _prove(out: DurableFile, entry: ShardEntry) -> None:
         digest.update(block)
     if digest.hexdigest() != entry.sha256:
         raise StoreError(
-            "the repaired shard is not what the manifest says; the old one was kept",
+            "the repaired shard does not match the manifest; the old one was kept",
             code="repair-not-proved",
             where=entry.path,
             expected=entry.sha256,
             got=digest.hexdigest(),
-            hint=f"check the disk; if the manifest is from elsewhere, give its root digest: {option('root')}",
+            hint=f"check the disk; if the manifest came from elsewhere, give its root digest: {option('root')}",
         )

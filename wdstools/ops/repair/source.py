@@ -1,4 +1,4 @@
-"""The original source as a copy: samples are packed again, and are the same bytes because packing is deterministic."""
+"""The original source as a copy: packing is deterministic, so samples that are packed again have the same bytes."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from wdstools.sources.base import Listing, Source
     from wdstools.writer.buffer import BlockSink
 
-#: Samples that are packed again at once: their tar is held in memory.
+#: How many samples are packed again at once: their tar is held in memory.
 _BATCH_SAMPLES = 256
 
 
 class _Memory:
-    """Keeps the blocks of a tar."""
+    """A sink that keeps the blocks of a tar."""
 
     def __init__(self) -> None:
         self.data = bytearray()
@@ -48,20 +48,20 @@ class _Memory:
 
 @dataclass(slots=True)
 class SourceCopy:
-    """Images and captions from which the dataset was packed; ``made`` is the dataset's provenance, as far as known."""
+    """The images and captions that the dataset was packed from; ``made`` is its provenance, as far as known."""
 
     local_paths: ClassVar[tuple[str, ...]] = ("path",)
 
     path: str
     manifest: Manifest
     made: Mapping[str, Any]
-    #: Kept as long as its listing is read from: what it has unpacked goes with it.
+    #: Kept for as long as its listing is used: what it has unpacked is removed with it.
     _source: Source | None = field(default=None, repr=False, compare=False)
     _listed: tuple[Listing, pa.Table] | None = field(default=None, repr=False, compare=False)
 
     @property
     def name(self) -> str:
-        """Where it is."""
+        """Its location."""
         return self.path
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -119,7 +119,7 @@ class SourceCopy:
         return replace(self._made_with.images(max_pixels=1 << 31), check="header")
 
     def index(self, split: str, entry: ShardEntry) -> pa.Table | None:
-        """A shard's index by packing the whole shard again, as the dataset was packed."""
+        """A shard's index, made by packing the whole shard again as the dataset was packed."""
         try:
             listing = self._list_source()
             usual = make_options()
@@ -147,7 +147,7 @@ class SourceCopy:
     def _assemble(self, listing: Listing, samples: pa.Table, split: str, sink: BlockSink) -> Assembly:
         members, authenticated = self.manifest.members, self.manifest.authenticated_ranges
         settings = ShardSettings.of(listing, self._images(), members, authenticated=authenticated)
-        # what was packed once had all that was asked of it; the numbers of labels are the manifest's
+        # what was packed once met all requirements; label numbers are the manifest's
         settings = replace(settings, labels=self.manifest.labels, image_template="", captions="optional")
         reader = listing.opener.open()
         try:

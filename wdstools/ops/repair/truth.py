@@ -58,9 +58,9 @@ def find_truth(
 ) -> Truth:
     """The manifest with the digest ``root``, or without it the one that the rest of the dataset vouches for.
 
-    In order: the dataset's own manifest if its checksum list agrees or has nothing to say; a copy's, or the own with
-    one bit flipped back, with the digest that the checksum list or the card gives; one made again from the shards;
-    a copy's, if a shard here is of it. Raises IntegrityError (``manifest-lost``) when there is none.
+    In this order: the dataset's own manifest, if its checksum list agrees or names none; its own with one bit flipped back,
+    or a copy's, if it has the digest in the checksum list or the card; one rebuilt from the shards; a copy's, if a shard
+    here belongs to it. Raises IntegrityError (``manifest-lost``) if there is none.
     """
     if root is not None:
         return replace(_find_truth(store, copies, root, executor, progress), anchored=True)
@@ -86,17 +86,17 @@ def _find_truth(
             if _shares_a_shard(store, truth.manifest):
                 return truth
     raise IntegrityError(
-        "no manifest of this dataset is left, and none can be made again",
+        "no manifest of this dataset is left, and none can be rebuilt",
         code="manifest-lost",
         where=f"{store.url}/{MANIFEST_PATH}",
         expected=f"root digest {' or '.join(sorted(vouched))}" if vouched else "",
         got=f"root digest {rebuilt.manifest.root} from the shards" if rebuilt is not None else "",
-        hint=f"give a whole copy of the dataset: {option('spares')}",
+        hint=f"give a whole copy of the dataset with {option('spares')}",
     )
 
 
 def _vouched(store: LocalStore) -> set[str]:
-    """Root digests that the dataset's other files name."""
+    """The root digests that the dataset's other files name."""
     listed, _ = read_list(store)
     found = {listed[MANIFEST_PATH]} if MANIFEST_PATH in listed else set()
     if not found:
@@ -105,7 +105,7 @@ def _vouched(store: LocalStore) -> set[str]:
 
 
 def _is_stale(store: LocalStore, own: Truth) -> bool:
-    """Whether the checksum list and the card agree on another root than that of the dataset's own manifest."""
+    """Whether the checksum list and the card agree on a root that is not that of the dataset's own manifest."""
     listed, _ = read_list(store)
     named = set(_ROOT_RE.findall(_text(store, CARD_PATH)))
     return MANIFEST_PATH in listed and listed[MANIFEST_PATH] in named and own.manifest.root not in named
@@ -135,7 +135,7 @@ def _loaded(data: bytes, origin: str) -> Iterator[Truth]:
 
 
 def _shares_a_shard(store: LocalStore, manifest: Manifest) -> bool:
-    """Whether at least one shard that lies here, whole, is of this manifest."""
+    """Whether at least one shard of this manifest is here, and whole."""
     tasks = (SurveyTask(store, entry) for _, entry in manifest.shards)
     return any(survey_shard(task, lambda _: None).is_whole(task.entry) for task in tasks)
 
@@ -148,7 +148,7 @@ def _text(store: LocalStore, path: str) -> str:
 
 
 def _rebuild(store: LocalStore, executor: Executor, progress: Progress) -> Truth | None:
-    """A manifest made from the shards; None if a shard is damaged or missing, so that it would be another."""
+    """A manifest rebuilt from the shards; None if one is damaged or cannot be read, because the manifest would differ."""
     identity = _identity(store)
     found = {path.key: match for path in store.list() if (match := _SHARD_RE.fullmatch(path.key))}
     if not found:
@@ -194,7 +194,7 @@ def _extensions(shard: Description) -> set[str]:
 
 
 def _identity(store: LocalStore) -> dict[str, Any]:
-    """What a manifest says beyond its shards, as provenance keeps it."""
+    """What a manifest says beyond its shards, as recorded in provenance."""
     try:
         document = json.loads(_text(store, PROVENANCE_PATH))
     except ValueError:

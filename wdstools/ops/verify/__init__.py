@@ -1,4 +1,4 @@
-"""verify: what is damaged, and where."""
+"""verify: find what is damaged, and where."""
 
 from wdstools.ops.verify.run import verify, verify_path
 

@@ -1,4 +1,4 @@
-"""A dataset whose manifest is damaged or lost: what is wrong with it, and the rest, checked by the checksum list."""
+"""Check a dataset whose manifest is damaged or lost: report the manifest, and check the rest by the checksum list."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def is_damaged(path: str, error: WdsError) -> bool:
-    """Whether a manifest that cannot be read is a damaged or lost one, rather than of a newer version or never there."""
+    """Whether an unreadable manifest is damaged or lost, rather than written by a newer version or never there."""
     if isinstance(error, NotFoundError):
         return MANIFEST_PATH in read_list(LocalStore(path))[0]
     if not isinstance(error, UnsupportedVersionError):
@@ -33,7 +33,7 @@ def is_damaged(path: str, error: WdsError) -> bool:
 
 
 def verify_by_list(path: str, error: WdsError, executor: Executor, progress: Progress) -> Report:
-    """A dataset whose manifest cannot be read: name its damage, and check the rest by the checksum list."""
+    """Check a dataset whose manifest cannot be read: report its damage, and check the rest by the checksum list."""
     store = open_store(path)
     listed, wrong = read_list(store)
     finding = _manifest_finding(store, listed, error)

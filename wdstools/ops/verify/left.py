@@ -1,4 +1,4 @@
-"""What unfinished work has left beside a dataset. It is no part of it and no damage, and somebody may still be at it."""
+"""What unfinished work has left next to a dataset. It is neither part of it nor damage, and may still be in progress."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ if TYPE_CHECKING:
     from wdstools.dataset import Dataset
     from wdstools.stores.base import Store
 
-_STAYS = "what is not known to be ours stays: move it away yourself"
+_STAYS = "files not known to be ours are not removed: move them away yourself"
 
 
 def left_over(dataset: Dataset) -> tuple[str, ...]:
-    """Each such thing, and what to do; nothing of what cannot be listed."""
+    """One line for each leftover: what it is, and what to do. Empty if the store cannot be listed."""
     try:
         store = store_of(dataset)
         if isinstance(store, LocalStore):
             return tuple(_in_folder(store))
         return tuple(_in_bucket(store)) if is_bucket(store.url) else ()
-    except (StoreError, FormatError, OSError):  # it is told elsewhere what cannot be read
+    except (StoreError, FormatError, OSError):  # other checks report what cannot be read
         return ()
 
 
 def _in_folder(store: LocalStore) -> Iterator[str]:
     for name in computing(store):
-        yield f"{COMPUTING}/{name}: columns that are not finished; the call that computes them goes on from there"
+        yield f"{COMPUTING}/{name}: unfinished columns; call the function that computes them again to go on from there"
     yield from left_by_the_killed(store)
 
 
 def _in_bucket(store: Store) -> Iterator[str]:
-    """Files of columns that wait and that the list does not name, and those of sets that it does not name."""
+    """Waiting files of columns, and files of sets, that the list does not name."""
     sums = read_sums(store)
     names, listed = set(names_in(sums)), {(set_of(path), digest) for path, digest in sums.items()}
     found: Counter[str] = Counter()
@@ -57,7 +57,7 @@ def _in_bucket(store: Store) -> Iterator[str]:
             continue
         files = f"{counted(count, 'file')} of the columns {name}"
         if name in names:
-            yield f"{files}, of a change that is not finished; give it again, or any other change of them clears these up; {_STAYS}"
+            yield f"{files}, from an unfinished change; run it again, or any other change of these columns clears them up; {_STAYS}"
             continue
         again = f"if nobody is adding them now, wdstools columns rm {quote(display(store.url))} {name}; {_STAYS}"
-        yield f"{files}, which were begun and are not finished; give the same command again, or {again}"
+        yield f"{files}, which were begun and not finished; run the same command again, or {again}"

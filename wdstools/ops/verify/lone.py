@@ -1,4 +1,4 @@
-"""Checks without a manifest: one tar, by the checksums in its own headers; the files of a checksum list."""
+"""Checks without a manifest: a single tar by the checksums in its own headers, or the files of a checksum list."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     from wdstools.stores.base import Store
 
 
-#: So many lines of a list that cannot be checked are named.
+#: At most this many of a list's unusable lines are named.
 _NAMED = 20
 
 
 def refuse_pipe(path: str) -> None:
-    """Refuse a pipe by its name: what is checked must have an end; raises StoreError (``not-a-file``)."""
+    """Refuse a path that is not a file or folder, such as a pipe, which may never end; raises StoreError (``not-a-file``)."""
     if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
         raise StoreError(
             "this is neither a plain file nor a folder",
             code="not-a-file",
             where=path,
-            hint=f"wdstools verify - < {quote(path)}    checks one shard that comes out of a pipe",
+            hint=f"wdstools verify - < {quote(path)}    checks one shard from a pipe",
         )
 
 
@@ -59,7 +59,7 @@ def kind_of_file(path: str) -> str:
 
 
 def verify_sums(path: str, *, at: str | None = None, executor: Executor, progress: Progress) -> Report:
-    """Check the files of a checksum list, relative to the list's folder or ``at``. Raises FormatError if it is no list."""
+    """Check the files of a checksum list, relative to the list's folder or ``at``. Raises FormatError if it is not a list."""
     folder, name = os.path.split(path)
     beside = LocalStore(folder or ".")
     data = get_whole(beside, name)
@@ -125,11 +125,11 @@ def verify_shard_file(path: str) -> Report:
 def verify_stream(file: BinaryIO, name: str) -> Report:
     """Check one tar from a stream, plain or compressed, by the checksums in its own headers.
 
-    Members without them are in ``unproved``: nobody can tell whether they are what was packed.
+    Members without checksums are in ``unproved``: there is no telling whether they are what was packed.
     """
     behind: list[int] = []
     result, unproved = check_lone(plain_blocks(file, name, behind.append), name)
-    unproved += tuple(f"{name}: {counted(count, 'byte')} behind the compressed data passed over" for count in behind)
+    unproved += tuple(f"{name}: {counted(count, 'byte')} ignored after the compressed data" for count in behind)
     checked = {"shards": 1, "samples": result.samples, "bytes": result.bytes}
     proved = Proved.NOTHING if result.findings or unproved else Proved.ACCIDENT
     return Report("digest", checked, tuple(result.findings), unproved, proved=proved)

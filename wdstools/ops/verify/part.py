@@ -1,4 +1,4 @@
-"""A part of a dataset, checked as a part: some splits, what is here, or one shard file."""
+"""Check a part of a dataset: some splits, the shards that are present, or one shard file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Which shards are asked for: those of ``splits`` (None: all) or the one in ``file``, and of these what is here."""
+    """Which shards to check: those of ``splits`` (None: all) or the one in ``file``; with ``only_present``, those that are here."""
 
     splits: tuple[str, ...] | None = None
     only_present: bool = False
@@ -32,16 +32,16 @@ class Part:
 
     @property
     def whole(self) -> bool:
-        """Whether everything is asked for."""
+        """Whether the whole dataset is to be checked."""
         return self.splits is None and not self.only_present and not self.file
 
     @property
     def may_lack(self) -> bool:
-        """Whether what is not here was not asked for."""
+        """Whether shards that are not here need not be."""
         return self.only_present or bool(self.file)
 
     def shards(self, dataset: Dataset) -> list[tuple[str, ShardEntry]]:
-        """The shards that are asked for; raises UsageError (``split-missing``)."""
+        """The shards to check; raises UsageError (``split-missing``)."""
         if self.splits is not None:
             from wdstools.reader.select import Selection
 
@@ -53,7 +53,7 @@ class Part:
 
 
 class OneShard(LocalStore):
-    """One shard in a file of any name; what else is asked for is looked for beside it."""
+    """One shard in a file of any name; other files are looked for next to it."""
 
     local_paths: ClassVar[tuple[str, ...]] = ("path", "file")
 
@@ -62,20 +62,20 @@ class OneShard(LocalStore):
         self.file, self.key = file, key
 
     def locate(self, key: str) -> str:
-        """The file, for the shard that it is."""
+        """The given file for its shard, and the usual place for other keys."""
         return self.file if key == self.key else super().locate(key)
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """The one shard."""
+        """List the one shard."""
         if self.key.startswith(prefix):
             yield self.head(self.key)
 
 
 def open_with_file(manifest: str, file: str, root: str | None) -> Dataset:
-    """A dataset of which one shard lies in ``file``: the one of its name, otherwise the one with its bytes, otherwise none."""
+    """A dataset with one shard in ``file``: the shard of that name, or else the one with its bytes, or else none."""
     dataset = open_dataset(manifest, at=os.path.dirname(file) or ".", root=root)
     key = _which(dataset, file)
-    # a shard of the dataset that the manifest lies in came with it, as a whole folder does
+    # a shard from the manifest's own folder came with the manifest: neither anchors the other
     beside = dataset.metadata
     own = isinstance(beside, LocalStore) and bool(key) and _is_one_file(beside.locate(key), file)
     return replace(dataset, shards=OneShard(file, key), anchored=dataset.anchored and not (own and root is None))
@@ -86,7 +86,7 @@ def _is_one_file(one: str, other: str) -> bool:
 
 
 def _which(dataset: Dataset, file: str) -> str:
-    """The path of the shard that a file is; "" if it is none."""
+    """The path of the shard that a file holds; "" if it is not a shard of the dataset."""
     entries = [entry for _, entry in dataset.manifest.shards]
     name = os.path.basename(file)
     named = [entry.path for entry in entries if entry.path.rpartition("/")[2] == name]
@@ -105,12 +105,12 @@ def _which(dataset: Dataset, file: str) -> str:
 
 
 def stranger(dataset: Dataset, file: str) -> Finding:
-    """A file that was given as a shard and is not one of the dataset's."""
+    """The finding for a file that was given as a shard and is not a shard of the dataset."""
     shards = dataset.manifest.totals["shards"]
     return Finding(
         "swapped",
         file,
-        "this file is no shard of the dataset: none has its name, or its bytes",
+        "this file is not a shard of the dataset: no shard has its name or its bytes",
         expected=f"one of {counted(shards, 'shard')} of root {dataset.root}",
         cause="of-another",
     )
@@ -119,7 +119,7 @@ def stranger(dataset: Dataset, file: str) -> Finding:
 def without_all_missing(
     dataset: Dataset, findings: Sequence[Finding], asked: Sequence[tuple[str, ShardEntry]], missing: int
 ) -> list[Finding]:
-    """The findings, those of shards that lie elsewhere told as one if none of them is there."""
+    """The findings; if the shards are kept apart from the manifest and none is there, they are reported as one."""
     elsewhere = dataset.manifest_key != MANIFEST_PATH or dataset.shards is not dataset.metadata
     if not asked or missing < len(asked) or not elsewhere:
         return list(findings)
@@ -127,9 +127,9 @@ def without_all_missing(
 
 
 def nothing_here(dataset: Dataset, asked: Sequence[tuple[str, ShardEntry]]) -> Finding:
-    """None of the shards that are asked for is where they were looked for."""
+    """The finding that none of the shards to check is where it should be."""
     many = f"none of the {len(asked):,} shards is here" if len(asked) > 1 else "the shard is not here"
-    beside = ", beside the manifest" if dataset.shards is dataset.metadata else ""
+    beside = ", next to the manifest" if dataset.shards is dataset.metadata else ""
     expected = next((entry.path for _, entry in asked), None)
     got = None
     for _, entry in asked:
@@ -143,7 +143,7 @@ def nothing_here(dataset: Dataset, asked: Sequence[tuple[str, ShardEntry]]) -> F
 
 
 def is_one_file(at: str | None) -> bool:
-    """Whether a place is a file and no folder. Raises NotFoundError for a path of a tar that is not there."""
+    """Whether a place is a file rather than a folder. Raises NotFoundError if a path to a tar does not exist."""
     if at is None or "://" in at:
         return False
     if at.endswith(".tar") and not os.path.exists(at):

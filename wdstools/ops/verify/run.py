@@ -1,4 +1,4 @@
-"""verify: is everything as it was packed? It reads, compares and reports; it never changes anything."""
+"""verify: check that everything is as it was packed. It reads, compares and reports; it never changes anything."""
 
 from __future__ import annotations
 
@@ -53,25 +53,26 @@ def verify(
     progress: Progress | None = None,
     **choices: Unpack[VerifyChoices],
 ) -> Report:
-    """Check that everything is as it was packed, and name what is not. Nothing changes.
+    """Check that everything is as it was packed, and report what is not. Nothing is changed.
 
-    Level ``size`` looks at names and sizes. ``remote`` compares the digests that the shards' store gives, without
-    reading a byte of them; what it gives no digest of is in ``unproved``. Indexes and added columns are read then, too.
-    ``digest`` reads every byte once and finds any that changed. ``samples`` also reads every header, payload and caption,
-    and makes each index again. ``decode`` also decodes every image. ``part=(i, n)`` checks the i-th of n parts: all n
+    Level ``size`` compares names and sizes. ``remote`` compares the digests that the shards' store reports, without
+    reading the shards; files for which it reports none are in ``unproved``. Indexes and added columns are read, too.
+    ``digest`` reads every byte once and finds every change. ``samples`` also parses every header, payload and caption,
+    and rebuilds each index. ``decode`` also decodes every image. ``part=(i, n)`` checks the i-th of n parts; all n
     together check everything.
 
     Args:
         dataset: A dataset, its folder or URL, a manifest file, one shard, or a checksum list.
-        executor: Who does the work; without one it is done here.
-        progress: Receives how many bytes are checked.
+        executor: Does the work; without one, this process does.
+        progress: Receives the number of bytes checked.
         **choices: What is checked, and how thoroughly; see ``VerifyChoices``.
 
     Returns:
-        What was looked at, what was found, and against whom it is proved; ``raise_for_findings`` makes an error of damage.
+        What was checked, what was found, and what the result is proved against; ``raise_for_findings`` turns damage into
+        an error.
 
     Raises:
-        UsageError: A choice is not possible.
+        UsageError: An option is invalid.
         IntegrityError: It is not the dataset with the given ``root`` (``root-differs``).
         NotFoundError: There is no dataset.
         FormatError: What is there is not understood.
@@ -96,12 +97,12 @@ def _settled(choices: VerifyChoices) -> VerifyChoices:
 
 
 def scrub_options(chosen: VerifyChoices) -> ScrubOptions | None:
-    """What is asked for of a check a little at a time; None if nothing is. Raises UsageError."""
+    """The options of a check in several runs; None if none is given. Raises UsageError."""
     if not chosen["resume"] and chosen["max_age"] is None and chosen["time_limit"] is None:
         return None
     if chosen["state"] is None:
         raise UsageError(
-            "a check a little at a time needs a folder for what it has seen", where=option("state"), expected="a folder"
+            "a check in several runs needs a folder for its reports", where=option("state"), expected="a folder"
         )
     import time
 
@@ -128,7 +129,7 @@ def _verify_dataset(
 
 
 def _asked(chosen: VerifyChoices) -> Part:
-    """Which shards the choices ask for."""
+    """Which shards the options ask for."""
     splits = (chosen["splits"],) if isinstance(chosen["splits"], str) else chosen["splits"]
     at = None if chosen["at"] is None else os.fspath(chosen["at"])
     return Part(
@@ -188,7 +189,7 @@ class _DatasetCheck:
             findings.append(stranger(self.dataset, self.asked.file))
         elif self.asked.may_lack and len(self.missing) == len(self.shards):
             findings = [nothing_here(self.dataset, self.shards)]
-            self.checked["shards"] = len(self.shards)  # all of them were looked for
+            self.checked["shards"] = len(self.shards)  # all of them were tried
         findings += findings_of_list
         findings += [f for one in looked if not self._without_index(one) for f in one.index]
         if self.first_part:
@@ -207,7 +208,7 @@ class _DatasetCheck:
         if scrub is not None:
             self.checked |= {"passed_over": scrub.passed_over, "waiting": scrub.waiting + scrub.columns_waiting}
             if scrub.waiting and not self.checked["shards"]:
-                self.unproved += ("no shard was looked at: the time limit came before the first",)
+                self.unproved += ("no shard was checked: the time limit was reached before the first one",)
         found, unread = set_apart(without_echoes(findings))
         unproved = tuple(what for one in looked for what in one.shard.unproved) + self.unproved + unread
         proved = Proved.NOTHING if found or unproved else self._proved()
@@ -229,12 +230,12 @@ class _DatasetCheck:
         if self.level == "size" or not self.checked["shards"]:
             return Proved.NOTHING
         if self.scrub is not None and self.scrub.left_out:
-            return Proved.NOTHING  # of those shards nothing was looked at now
+            return Proved.NOTHING  # those files were not checked in this run
         by_sha256 = self.level != "remote" and self.digest == "sha256"
         return Proved.FORGER if by_sha256 and self.dataset.anchored else Proved.ACCIDENT
 
     def _look(self, listed: Mapping[str, str]) -> list[Looked]:
-        """What was found of each shard that was looked at and was asked for, and of its index, in order."""
+        """The outcome for each shard that was checked, and its index, in order."""
         found: dict[int, tuple[Looked, ...]] = {}
         self.progress.start(f"verify ({self.level})", sum(entry.bytes for _, entry in self.shards), "bytes")
         try:
@@ -247,7 +248,7 @@ class _DatasetCheck:
         return [one for index in sorted(found) for one in found[index]]
 
     def _take(self, looked: Sequence[Looked]) -> tuple[Looked, ...]:
-        """Count what was looked at; a shard that is not here, and need not be, was not."""
+        """Count what was checked, without shards that are not here and need not be."""
         self.missing |= {one.shard.path for one in looked if one.missing}
         kept = tuple(one for one in looked if not (one.missing and self.asked.may_lack))
         for one in kept:
@@ -257,7 +258,7 @@ class _DatasetCheck:
         return kept
 
     def _workers(self) -> Executor:
-        """Who looks at shards: the sizes of local files are known sooner than a worker is told to ask for them."""
+        """What checks the shards: reading the sizes of local files here is faster than sending workers to do it."""
         if self.level == "size" and isinstance(self.dataset.shards, LocalStore):
             return open_executor("serial")
         return self.executor
@@ -269,7 +270,7 @@ class _DatasetCheck:
             for split, entry in self.shards
             if self._wants(entry)
         )
-        if self.scrub is not None and self.scrub.options.time_limit is not None:  # each is begun on its own
+        if self.scrub is not None and self.scrub.options.time_limit is not None:  # one shard per task
             yield from (BatchTask(self.dataset, manner, (look,)) for look in looks)
             return
         total = sum(entry.bytes for _, entry in self.shards)
@@ -285,7 +286,7 @@ class _DatasetCheck:
 
     def _list(self) -> tuple[dict[str, str], list[Finding]]:
         """The dataset's checksum list, and what is wrong with it and the other small files."""
-        # a foreign dataset keeps to its own files: no list, no card
+        # a foreign dataset has no checksum list and no card of ours
         ours = self.dataset.manifest_key == MANIFEST_PATH and self.dataset.manifest.profile == "canonical"
         if self.level == "size" or not ours:
             return {}, []
@@ -296,7 +297,7 @@ class _DatasetCheck:
         return listed, [*wrong, *(check_metadata(self.dataset, listed) if listed else [])]
 
     def _columns(self) -> list[Finding]:
-        """What is wrong with columns that were added, of the shards that are asked for."""
+        """Findings about added columns of the shards to check."""
         known, scrub = self.known, self.scrub
         self.unproved += known.unproved
         self.not_covered += uncovered(columns.name for columns in known.sets)
@@ -319,7 +320,7 @@ class _DatasetCheck:
         return [*(known.findings if self.first_part else []), *(one for at in sorted(found) for one in found[at])]
 
     def _without_index(self, looked: Looked) -> bool:
-        """Whether nobody asks for a shard's index: none of the shards is here."""
+        """Whether a shard's index does not matter, because none of the shards is here."""
         return looked.missing and len(self.missing) == len(self.shards)
 
 
@@ -331,9 +332,9 @@ def verify_path(
     progress: Progress | None = None,
     **choices: Unpack[VerifyChoices],
 ) -> Report:
-    """Check whatever is at a path: a dataset, a manifest (with ``at``), a lone shard, or a checksum list.
+    """Check whatever is at a path: a dataset, a manifest (with ``at``), a single shard, or a checksum list.
 
-    ``scrubbing`` checks a dataset a little at a time, as the choices do, with a clock of its own.
+    ``scrubbing`` checks a dataset in several runs, as the options do, with a clock of its own.
     """
     chosen = _settled(choices)
     at, root = None if chosen["at"] is None else os.fspath(chosen["at"]), chosen["root"]

@@ -1,7 +1,7 @@
-"""Checking a large dataset a little at a time, or going on where a check was killed: what was seen is kept in a report.
+"""Check a large dataset in several runs, or resume a check that was killed: a report keeps what has been checked.
 
-The report lies outside the dataset, in the user's cache: JSON lines that are only ever added to, so that a check may end at any
-moment, and several parts be checked at once. It is bound to one root; what it says, to one level, digest and place.
+The report is outside the dataset, in the user's cache: JSON lines, append-only, so that a check may end at any moment and
+several parts can be checked at once. It is bound to one root, and its entries to one level, digest and place.
 """
 
 from __future__ import annotations
@@ -29,22 +29,23 @@ if TYPE_CHECKING:
     from wdstools.dataset import Dataset
 
 _VERSION = 2
-#: A report is written anew where so many of its entries, and most of them, say what no longer holds.
+#: A report is rewritten once this many of its entries, and more than half of them, are out of date.
 _MANY = 10_000
-#: How often, and how long each time, one waits who adds to a report while another part does: a line takes milliseconds.
+#: How often, and for how long each time, to wait while another part adds to the report; adding a line takes milliseconds.
 _TURNS, _TURN_SECONDS = 3000, 0.01
-#: How often after one has waited so long in vain: whoever had the lock died with it.
+#: How often to try after one such wait was in vain: the holder of the lock has died.
 _HURRIED = 10
-#: Size and time of change of a local file; nothing is asked of a store elsewhere.
+#: Size and modification time of a local file; None for files in other stores.
 _Stamp = tuple[int, int] | None
 
 
 @dataclass(frozen=True, slots=True)
 class ScrubOptions:
-    """How much of a dataset one run checks; times in seconds, ``now`` since 1970.
+    """How much of a dataset one run checks. Times are in seconds; ``now`` gives them since 1970.
 
-    Shards found whole less than ``max_age`` ago are passed over; without it those found whole in this round, which
-    ends when all were. None is begun ``time_limit`` after the start. ``folder`` holds a report for each dataset.
+    Shards found whole less than ``max_age`` ago are passed over; without it, those found whole in the current round, which
+    ends once all have been. No shard is begun later than ``time_limit`` after the start. ``folder`` has one report for
+    each dataset.
     """
 
     folder: str
@@ -53,9 +54,9 @@ class ScrubOptions:
     time_limit: float | None = None
 
     def open(self, dataset: Dataset, kind: str, paths: Collection[str]) -> Scrub:
-        """Begin a run of checks of a ``kind``, which is level and digest: another kind has seen nothing, nor has another place.
+        """Begin a run of checks of a ``kind``, which is level and digest; each kind and each place is tracked on its own.
 
-        A round is over when all ``paths`` were seen.
+        A round is over when all ``paths`` have been found whole.
 
         Raises FormatError (``state-damaged``), StoreError (``state-not-ours``).
         """
@@ -72,9 +73,9 @@ class ScrubOptions:
 
 @dataclass(slots=True)
 class Scrub:
-    """One run: which files it looks at. What it has seen is added to the report as it goes, so that it may end at any time.
+    """One run: decides which files to check, and adds the outcomes to the report as it goes, so that it may end at any time.
 
-    A local file that has changed since is looked at again, and so is a shard that was not whole with its index.
+    A local file that has changed since is checked again, and so is a shard that was damaged or whose index was.
     """
 
     options: ScrubOptions
@@ -84,7 +85,7 @@ class Scrub:
     began: float
     seen: dict[str, tuple[float, _Stamp]] = field(default_factory=dict)
     begun: dict[str, _Stamp] = field(default_factory=dict)
-    #: Shards, and files of columns, that were not looked at: seen before, or too late.
+    #: Shards, and files of columns, that were not checked: checked before, or out of time.
     passed_over: int = 0
     waiting: int = 0
     columns_passed_over: int = 0
@@ -92,7 +93,7 @@ class Scrub:
 
     @property
     def left_out(self) -> int:
-        """How many files were not looked at."""
+        """How many files were not checked."""
         return self.passed_over + self.waiting + self.columns_passed_over + self.columns_waiting
 
     def wants(self, path: str) -> bool:
@@ -111,7 +112,7 @@ class Scrub:
         return True
 
     def note(self, checked: Iterable[tuple[str, bool]]) -> None:
-        """Some files were checked, shards with their indexes: which, and whether they were whole."""
+        """Record which files were checked (shards with their indexes), and whether they were whole."""
         checked = list(checked)
         line: dict[str, Any] = {"kind": self.kind, "at": self.options.now()}
         line["whole"] = {path: self.begun.pop(path, None) for path, whole in checked if whole}
@@ -133,14 +134,14 @@ class Scrub:
 
 @dataclass(slots=True)
 class _Report:
-    """The file. Its first line says whose it is and of which root; a line that cannot be read says nothing."""
+    """The report file. Its first line names its owner and root; later lines that cannot be parsed are ignored."""
 
     path: str
     root: str
     turns: int | None = None
 
     def read(self, kind: str) -> dict[str, tuple[float, _Stamp]]:
-        """When each file was found whole by checks of a kind, and its stamp then."""
+        """When checks of a kind found each file whole, and its stamp at that time."""
         kinds, said = self._known()
         if _is_long(kinds, said):
             self._compact()
@@ -161,16 +162,16 @@ class _Report:
 
     @contextlib.contextmanager
     def _alone(self, turns: int) -> Iterator[tuple[int, bool]]:
-        """The open report, and whether nobody else writes to it meanwhile and it is still the report, which is tried so often.
+        """The open report, and whether we hold its lock and it is still the report; tries this many ``turns`` to get both.
 
-        A part that comes while another one writes the report anew must not add to the old file.
+        While another part rewrites the report, nothing must be added to the old file.
         """
         for turn in range(turns):
             fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
             try:
                 with exclusive(fd, self.path) as held:
                     alone = held and is_at(fd, self.path)
-                    if alone or turn == turns - 1:  # whoever died with the lock leaves it: adding a line needs none
+                    if alone or turn == turns - 1:  # the holder has died: a line can be added without the lock
                         yield fd, alone
                         return
             finally:
@@ -191,13 +192,13 @@ class _Report:
             status = os.fstat(fd)
             ours = not hasattr(os, "getuid") or status.st_uid == os.getuid()
             if not stat.S_ISREG(status.st_mode) or not ours:
-                raise self._not_ours("it is another user's, or no plain file")
+                raise self._not_ours("it belongs to another user, or is not a plain file")
             if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                raise self._not_ours("others may write to it")
+                raise self._not_ours("other users can write to it")
             first = file.readline()
             if first and _parsed(first) != self._head():
                 raise FormatError(
-                    "what earlier checks have seen cannot be read",
+                    "the report of earlier checks cannot be read",
                     code="state-damaged",
                     where=self.path,
                     hint=f"rm {quote(self.path)}",
@@ -208,7 +209,7 @@ class _Report:
                     yield found
 
     def _known(self) -> tuple[dict[str, dict[str, tuple[float, _Stamp]]], int]:
-        """What the report says, by kind, and how many entries it takes to say so."""
+        """What the report says, by kind, and how many entries it uses to say so."""
         kinds: dict[str, dict[str, tuple[float, _Stamp]]] = {}
         said = 0
         for line in self._lines():
@@ -216,7 +217,7 @@ class _Report:
         return kinds, said
 
     def _compact(self) -> None:
-        """Write the report anew, as it is now, unless another part is at it."""
+        """Rewrite the report in its shortest form, unless another part has it locked."""
         with translated(self.path), self._alone(1) as (_, alone):
             if not alone:
                 return
@@ -235,7 +236,7 @@ class _Report:
 
     def _not_ours(self, why: str) -> StoreError:
         return StoreError(
-            "what earlier checks have seen lies in a file that is not ours",
+            "the report of earlier checks is a file that is not ours",
             code="state-not-ours",
             where=self.path,
             got=why,
@@ -244,7 +245,7 @@ class _Report:
 
 
 def _is_long(kinds: dict[str, dict[str, tuple[float, _Stamp]]], said: int) -> bool:
-    """Whether most of many entries say what no longer holds."""
+    """Whether there are many entries and most of them are out of date."""
     held = sum(map(len, kinds.values()))
     return said - held > max(held, _MANY)
 
@@ -253,12 +254,12 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
-        return None  # torn when a check was killed
+        return None  # cut off when a check was killed
     return found if isinstance(found, dict) else None
 
 
 def _take(line: dict[str, Any], kinds: dict[str, dict[str, tuple[float, _Stamp]]]) -> int:
-    """Take one line into what is known; gives how many entries it has."""
+    """Merge one line into ``kinds``; returns how many entries it has."""
     kind, at, whole, again = (line.get(name) for name in ("kind", "at", "whole", "again"))
     if not isinstance(kind, str):
         return 0

@@ -1,4 +1,4 @@
-"""Files that are not of a dataset, and findings that say one thing twice."""
+"""Unexpected files among the shards of a dataset, and findings that repeat one another."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def extra_shards(dataset: Dataset, emitted: set[str]) -> Iterator[Finding]:
             yield Finding(
                 "extra",
                 found.key,
-                "a file that is not of this dataset lies among its shards",
+                "a file that is not part of this dataset is among its shards",
                 got=f"{found.bytes} bytes",
                 cause="stranger",
             )
 
 
 def _listing(store: Store) -> Iterator[ObjectInfo]:
-    """What a store lists; nothing where it lists nothing (web servers): its readers find no strangers either."""
+    """What a store lists; nothing if it cannot list (web servers), where readers find no unexpected files either."""
     try:
         yield from store.list()
     except StoreError as error:
@@ -49,7 +49,7 @@ def _listing(store: Store) -> Iterator[ObjectInfo]:
 
 
 def without_echoes(findings: Iterable[Finding]) -> Iterator[Finding]:
-    """One damage, one finding: a wrong digest in the manifest is seen from the shard and from the list as well."""
+    """One finding for each damage: a wrong digest in the manifest shows up at the shard and in the checksum list as well."""
     findings = list(findings)
     manifests = [f for f in findings if f.kind == "manifest" and f.path == MANIFEST_PATH]
     unlisted = any(f.cause != "field-wrong" for f in manifests)

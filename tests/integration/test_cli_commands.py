@@ -190,7 +190,7 @@ def test_the_demo_runs_to_its_end(tmp_path: Path) -> None:
     assert_complete(tmp_path / "demo/shards")
     assert run_command("verify", tmp_path / "demo/damaged").code == 1
     told = run_command("demo", tmp_path / "demo")
-    assert (told.code, "the folder exists" in told.err) == (4, True)
+    assert (told.code, "the folder already exists" in told.err) == (4, True)
 
 
 def test_the_demo_prints_commands_that_work(tmp_path: Path) -> None:

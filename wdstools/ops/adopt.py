@@ -1,4 +1,4 @@
-"""adopt: a manifest and indexes for tars that something else made, which are not touched."""
+"""adopt: make a manifest and indexes for tars made by other tools, without touching the tars."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ if TYPE_CHECKING:
     from wdstools.results import Hazard
     from wdstools.stores.base import Store
 
-#: What worker processes need.
+#: The modules that worker processes import first.
 WORKER_MODULES = ("wdstools.foreign.shard",)
-#: Hazards of shards of which not everything was taken as it is.
+#: Hazards of shards that could not be adopted completely.
 _INCOMPLETE = ("shard-cut", "shard-damaged", "shard-unreadable", "member-sparse", "archive-resumed")
-#: More extensions than these are not members that a dataset has in common.
+#: With more extensions than this, the others are not members that the dataset's samples share.
 _MAX_MEMBERS = 32
 
 
 @dataclass(frozen=True, slots=True)
 class AdoptResult(FormerlyDataset):
-    """What was adopted: where its manifest lies, what it holds, and what will go wrong with it."""
+    """What was adopted: where its manifest is, what it contains, and its hazards."""
 
     path: str
     shards_at: str
@@ -64,18 +64,18 @@ class AdoptResult(FormerlyDataset):
     members: tuple[str, ...]
     hazards: tuple[Hazard, ...] = ()
     notes: tuple[str, ...] = ()
-    #: Where the manifest and the tars are, to open them; ``path`` and ``shards_at`` show it without what is secret in it.
+    #: Where to open the manifest and the tars; ``path`` and ``shards_at`` are the same without secrets.
     opens: Url = field(default=Url(""), repr=False, compare=False)
     reads: Url = field(default=Url(""), repr=False, compare=False)
 
     @property
     def dataset(self) -> Dataset:
-        """The adopted dataset, opened where its tars are."""
+        """The adopted dataset, opened with its tars."""
         return open_dataset(self.opens.secret, at=self.reads.secret)
 
     @property
     def incomplete(self) -> bool:
-        """Whether some of the bytes could not be taken, or are nothing that other readers see."""
+        """Whether some bytes could not be adopted, or are invisible to other readers."""
         return any(hazard.code in _INCOMPLETE for hazard in self.hazards)
 
 
@@ -88,27 +88,26 @@ def adopt(
     progress: Progress | None = None,
     **choices: Unpack[AdoptChoices],
 ) -> AdoptResult:
-    """Make a manifest and indexes for tars that something else made, and say what will go wrong with them, and in which reader.
+    """Make a manifest and indexes for tars made by other tools, and report what will go wrong with them in which reader.
 
-    The tars are only read. The same tars give the same manifest, which is written last: until it is there, nothing is
-    adopted.
+    The tars are only read. The same tars give the same manifest. It is written last: until then, nothing is adopted.
 
     Args:
-        shards: A folder or URL of tars, one tar, or a pattern as ``x-{000..123}.tar``.
-        dest: Where manifest and indexes go; without it, beside the tars.
+        shards: A folder or URL of tars, a single tar, or a pattern such as ``x-{000..123}.tar``.
+        dest: Where to put the manifest and the indexes; without it, next to the tars.
         executor: Does the work; without one, ``jobs`` worker processes do, which end with the call.
         jobs: How many processes to start.
         progress: Receives the number of bytes read.
         **choices: What the manifest says, and how thoroughly the tars are read; see ``AdoptChoices``.
 
     Returns:
-        What was adopted, with the hazards that were found; its ``dataset`` opens the dataset.
+        What was adopted, and the hazards found; its ``dataset`` opens the dataset.
 
     Raises:
         UsageError: An option is invalid.
         NotFoundError: There are no tars.
-        StoreError: Storage could not be read or written, or a dataset is there already (``dataset-exists``).
-        FormatError: The file that gives the splits cannot be understood.
+        StoreError: Storage could not be read or written, or there is already a dataset (``dataset-exists``).
+        FormatError: The file that assigns the splits cannot be parsed.
     """
     chosen = settle(AdoptChoices, choices)
     shards, dest = os.fspath(shards), None if dest is None else os.fspath(dest)
@@ -163,7 +162,7 @@ def _refuse_replacing(metadata: Store, place: str, *, replace: bool) -> None:
         return
     if there.manifest.profile == "canonical" or not replace:
         raise StoreError(
-            "a dataset is here already",
+            "there is already a dataset here",
             code="dataset-exists",
             where=metadata.url,
             hint=f"wdstools verify {quote(metadata.url)}"
@@ -188,7 +187,7 @@ def _index_all(
 
 
 def _note_dataset(results: list[ForeignShard], hazards: HazardCounts) -> None:
-    """What only shows over all shards: dots, members that some samples lack, keys in two shards."""
+    """Note hazards that only show across all shards: dots, members that some samples lack, keys in two shards."""
     samples = sum(result.entry.samples for result in results)
     extensions: Counter[str] = Counter()
     for result in results:
@@ -211,7 +210,7 @@ def _note_dataset(results: list[ForeignShard], hazards: HazardCounts) -> None:
 
 
 def _note_repeated(results: list[ForeignShard], hazards: HazardCounts) -> None:
-    """Keys in two shards. Twice in one is the worker's to note."""
+    """Note keys that are in two shards. Keys that are twice in one shard are noted by the worker."""
     import numpy as np
 
     hashes, counts = np.unique(np.concatenate([np.unique(r.key_hashes) for r in results]), return_counts=True)
@@ -241,7 +240,7 @@ def _manifest(results: list[ForeignShard], chosen: AdoptChoices) -> Manifest:
 
 
 def _members(extensions: Counter[str]) -> tuple[str, ...]:
-    """Extensions by how many samples have them, images first."""
+    """Extensions, images first, then by how many samples have them."""
     order = sorted(extensions, key=lambda e: (e.rpartition(".")[2].lower() not in TYPE_OF_EXTENSION, -extensions[e], e))
     return tuple(order[:_MAX_MEMBERS])
 

@@ -1,4 +1,4 @@
-"""What wdstools has not written is read and checked, and not changed, sent or taken apart."""
+"""Shards that wdstools has not written are read and checked, but not changed, mirrored or pulled in part."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 def require_canonical(manifest: Manifest, where: str, message: str) -> None:
-    """Raise UsageError (``not-canonical``) with ``message`` for tars that something else made."""
+    """Raise UsageError (``not-canonical``) with ``message`` for tars made by other tools."""
     if manifest.profile != "canonical":
         raise UsageError(
             message,
             code="not-canonical",
             where=where,
-            hint=f"wdstools pack {quote(where)} NEW    makes a dataset of which that can be asked",
+            hint=f"wdstools pack {quote(where)} NEW    makes a dataset with which that works",
         )

@@ -1,4 +1,4 @@
-"""diff: what is different between two datasets, from manifests and indexes alone; no shard is opened."""
+"""diff: compare two datasets by their manifests and indexes alone; no shard is opened."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FIELDS = ("name", "version", "labels", "members", "seed", "profile", "authentic
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One sample that is not the same in two datasets: ``change`` is added, removed, changed or moved.
+    """One sample that differs between two datasets: ``change`` is added, removed, changed or moved.
 
     ``before`` and ``after`` are the shards that hold it; ``members`` are the extensions whose bytes differ.
     """
@@ -41,10 +41,11 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class DiffResult:
-    """What differs between two datasets. ``fields`` are those of the manifest, with both values.
+    """What differs between two datasets. ``fields`` are the manifest's fields that differ, with both values.
 
-    ``shards`` counts shards that are the same, changed, added and removed; ``counts`` the samples by change. ``proved`` is of
-    what is called the same: shards are compared by SHA-256, the samples of others by their fast digests.
+    ``shards`` counts the shards that are the same, changed, added and removed; ``counts`` counts the samples by change.
+    ``proved`` is about what counts as the same: shards are compared by SHA-256, samples of differing shards by their fast
+    digests.
     """
 
     roots: tuple[str, str]
@@ -55,12 +56,12 @@ class DiffResult:
 
     @property
     def same(self) -> bool:
-        """Whether both are one dataset."""
+        """Whether both are the same dataset."""
         return self.roots[0] == self.roots[1]
 
     @property
     def counts(self) -> dict[str, int]:
-        """Samples by change."""
+        """The number of samples by change."""
         found: dict[str, int] = {}
         for difference in self.differences:
             found[difference.change] = found.get(difference.change, 0) + 1
@@ -74,14 +75,14 @@ def diff(
     executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> DiffResult:
-    """Compare two datasets sample by sample, from manifests and indexes: no shard is opened.
+    """Compare two datasets sample by sample, by manifests and indexes alone: no shard is opened.
 
-    Only the indexes of shards that differ are read. A sample is ``moved`` when the same bytes are in another shard,
-    ``changed`` when a member has other bytes.
+    Only the indexes of shards that differ are read. A sample is ``moved`` if the same bytes are in another shard, and
+    ``changed`` if a member has other bytes.
 
     Args:
         before: A dataset, its folder or URL, or a manifest file.
-        after: Another.
+        after: The other dataset, in the same way.
         executor: Reads the indexes; without one, this process does.
         progress: Receives the number of indexes read.
 
@@ -89,7 +90,7 @@ def diff(
         What differs; ``same`` says whether anything does.
 
     Raises:
-        NotFoundError: A dataset, or an index that is needed, is not there.
+        NotFoundError: A dataset, or an index that is needed, is missing.
         FormatError: A manifest or an index is damaged.
         StoreError: Storage could not be read.
     """
@@ -132,13 +133,13 @@ def _text(value: Any) -> str:
     return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
-#: A sample: the shard it lies in, and extension -> (size, XXH3-64).
+#: A sample: its shard, and extension -> (size, XXH3-64).
 _Found = tuple[str, dict[str, tuple[int, int]]]
 
 
 @dataclass(frozen=True, slots=True)
 class _IndexTask:
-    """A shard whose index is to be read."""
+    """A shard whose index to read."""
 
     dataset: Dataset
     entry: ShardEntry

@@ -1,4 +1,4 @@
-"""doctor: does every consumer open this dataset? Each that is installed is asked, of the others the files are checked."""
+"""doctor: can every consumer open this dataset? Runs each one that is installed, and checks the files for the others."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ _LAST_WORDS = 300
 class Diagnosis:
     """Whether a consumer opens a dataset.
 
-    ``status`` is works, fails, cannot (the dataset lacks what it needs) or not installed; ``how`` is what to type; ``samples`` were given and ``equal`` of them compared and found the same.
+    ``status`` is works, fails, cannot (the dataset lacks what it needs) or not installed; ``how`` is how to open it there.
+    The consumer read ``samples``; ``equal`` of them were compared and found equal.
     """
 
     consumer: str
@@ -64,20 +65,20 @@ def doctor(
     executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> tuple[Diagnosis, ...]:
-    """Ask each reader to open the dataset, in a process of its own, as its documentation says.
+    """Have each reader open the dataset, in a process of its own, as its documentation says.
 
-    It must give every sample, and some samples byte for byte (pixel for pixel where it decodes). Shards that are missing
-    or damaged are a diagnosis of their own (``shards``); the readers are asked about the others.
+    It must return every sample, and some samples must match byte for byte (pixel for pixel if it decodes). Missing or
+    damaged shards get a diagnosis of their own (``shards``); the readers are tried on the others.
 
     Args:
         dataset: A dataset in a folder, or its path.
-        consumers: Which readers to ask, of ``PATIENTS``, or ``all``.
-        envs: A folder of environments, ``ENVS/CONSUMER/bin/python``; for a reader without one, this Python is asked.
+        consumers: Which readers of ``PATIENTS`` to try, or ``all``.
+        envs: A folder of environments, ``ENVS/CONSUMER/bin/python``; a reader without one is tried in this Python.
         executor: Runs the readers; without one, this process does, one after the other.
         progress: Receives the number of readers that have answered.
 
     Returns:
-        A diagnosis for each.
+        A diagnosis for each reader.
 
     Raises:
         UsageError: There is no such reader, or the dataset is not in a folder.
@@ -87,7 +88,7 @@ def doctor(
     envs = None if envs is None else os.path.abspath(envs)
     if not isinstance(dataset.shards, LocalStore):
         raise UsageError(
-            "other readers are asked about local datasets", where=dataset.shards.url, hint="wdstools pull URL DIR"
+            "other readers can only be tried on local datasets", where=dataset.shards.url, hint="wdstools pull URL DIR"
         )
     names = [part for name in consumers for part in name.split(",") if part]
     unknown = next((name for name in names if name not in PATIENTS and name != "all"), None)
@@ -111,7 +112,7 @@ def doctor(
 
 @dataclass(frozen=True, slots=True)
 class _AskTask:
-    """A reader to ask; ``spec`` is what it is told, ``folder`` where its samples of comparison lie."""
+    """A reader to try; ``spec`` is its input, and ``folder`` has the reference samples."""
 
     local_paths: ClassVar[tuple[str, ...]] = ("folder",)
 
@@ -123,14 +124,14 @@ class _AskTask:
 
 
 def _ask_one(task: _AskTask, tick: Tick) -> Diagnosis:
-    """What one reader says."""
+    """The diagnosis of one reader."""
     found = _diagnose(task.dataset, task.name, task.spec, _python_for(task.name, task.envs))
     tick(1)
     return found
 
 
 def _python_for(name: str, envs: str | None) -> str | None:
-    """A Python that has the consumer; "" for a program; None if it is not here."""
+    """A Python that has the consumer; "" for a program; None if it is not installed."""
     consumer = PATIENTS[name]
     if not consumer.module:
         return "" if shutil.which(name) else None
@@ -138,7 +139,7 @@ def _python_for(name: str, envs: str | None) -> str | None:
         return path
     try:
         return sys.executable if importlib.util.find_spec(consumer.module) else None
-    except ModuleNotFoundError:  # its parent package is not there
+    except ModuleNotFoundError:  # its parent package is not installed
         return None
 
 
@@ -156,7 +157,7 @@ def _there(store: Store, path: str) -> bool:
 
 
 def _references(dataset: Dataset, present: Sequence[int], split: str, wrong: list[str]) -> Iterator[tuple[int, Sample]]:
-    """Some samples of a split, with their places among those of shards that are there; ``wrong`` gets what is not readable."""
+    """Some samples of a split, with their positions in the shards that are there; errors of reading go to ``wrong``."""
     count = len(present)
     places = {round(i * (count - 1) / max(1, _REFERENCES - 1)) for i in range(_REFERENCES)} if count else set()
     for place in sorted(places):
@@ -167,7 +168,7 @@ def _references(dataset: Dataset, present: Sequence[int], split: str, wrong: lis
 
 
 def _specification(dataset: Dataset, folder: str) -> dict[str, Any]:
-    """What ``probe`` is told; the reference samples are written below ``folder``."""
+    """The input of ``probe``; the reference samples are written below ``folder``."""
     manifest, store = dataset.manifest, dataset.shards
     references: list[dict[str, Any]] = []
     there = {entry.path for _, entry in manifest.shards if _there(store, entry.path)}
@@ -212,7 +213,7 @@ def _specification(dataset: Dataset, folder: str) -> dict[str, Any]:
 
 
 def _root(dataset: Dataset, there: Iterable[str]) -> str:
-    """The folder that readers are given: the manifest's, where the shards, or links to them, lie there."""
+    """The folder to give to readers: the manifest's, if the shards or links to them are in it."""
     beside = isinstance(dataset.metadata, LocalStore) and all(_there(dataset.metadata, path) for path in there)
     return dataset.metadata.url if beside else dataset.shards.url
 
@@ -227,7 +228,7 @@ def _diagnose(dataset: Dataset, name: str, spec: dict[str, Any], python: str | N
     if python is None or wrong:
         status = "fails" if wrong else "not installed"
         return Diagnosis(
-            name, status, how, detail=wrong or ("its files are right" if name in CONSUMERS else "it needs no files")
+            name, status, how, detail=wrong or ("its files are correct" if name in CONSUMERS else "it needs no files")
         )
     try:
         result = _ask_program(name, spec) if python == "" else _ask(name, spec, python)
@@ -251,14 +252,14 @@ def _diagnose(dataset: Dataset, name: str, spec: dict[str, Any], python: str | N
 
 
 def _wrong_files(dataset: Dataset, name: str) -> str:
-    """What is wrong with the files that a consumer needs; "" if nothing."""
+    """What is wrong with the files that a consumer needs; "" if nothing is."""
     if name not in CONSUMERS or (name == "huggingface" and dataset.manifest.profile == "canonical"):
         return ""
     try:
         steps = [step for step in plan_emit(dataset, [c for c in CONSUMERS if c == name]).steps if step.detail == name]
     except WdsError as error:
         return error.message
-    return f"{steps[0].path} is missing or not current: wdstools emit DATASET --for {name}" if steps else ""
+    return f"{steps[0].path} is missing or out of date: wdstools emit DATASET --for {name}" if steps else ""
 
 
 def _how(consumer: Consumer, manifest: Manifest, spec: dict[str, Any]) -> str:
@@ -279,7 +280,7 @@ def _how(consumer: Consumer, manifest: Manifest, spec: dict[str, Any]) -> str:
 def _ask(name: str, spec: dict[str, Any], python: str) -> dict[str, Any]:
     folder = os.path.dirname(spec["path"])
     done = subprocess.run(
-        # caches go where they are thrown away, and nobody looks for the dataset on a hub
+        # caches go to a temporary folder, and nothing looks for the dataset on a hub
         [
             "env",
             f"HOME={folder}",
@@ -305,7 +306,7 @@ def _ask(name: str, spec: dict[str, Any], python: str) -> dict[str, Any]:
 
 
 def _ask_program(name: str, spec: dict[str, Any]) -> dict[str, Any]:
-    """Tar and bsdtar: list every shard, and take the reference members out."""
+    """Have tar or bsdtar list every shard, and extract the reference members."""
     samples: dict[str, int] = {}
     listed: dict[str, str] = {}
     for split, paths in spec["splits"].items():

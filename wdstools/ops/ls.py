@@ -1,4 +1,4 @@
-"""ls, head and cat: what lies in a dataset, from its indexes alone, and one member of it."""
+"""ls, head and cat: list what is in a dataset, from its indexes alone, and read one member of it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from wdstools.options.declare import StrPath
     from wdstools.options.read import SelectChoices
 
-#: Rows that are made into Python objects at once.
+#: How many rows are turned into Python objects at once.
 _BLOCK = 1_000
 EVERYTHING = Selection()
 
@@ -47,10 +47,10 @@ class ShardInfo:
 
 @dataclass(frozen=True, slots=True)
 class SampleInfo:
-    """What the index says of one sample, without its shard.
+    """What the index says about one sample; no shard is read.
 
-    ``shard`` and ``row`` say where it lies; ``bytes`` counts the payloads of its ``members``. ``label``, ``width``,
-    ``height``, ``format`` and ``caption`` are None where the sample has none. ``columns`` are values of added columns, where any
+    ``shard`` and ``row`` say where it is; ``bytes`` is the size of the payloads of its ``members``. ``label``, ``width``,
+    ``height``, ``format`` and ``caption`` are None if the sample has none. ``columns`` are values of added columns, if any
     were asked for.
     """
 
@@ -69,7 +69,7 @@ class SampleInfo:
 
 
 class ChosenRows(NamedTuple):
-    """Rows of one shard's index: ``table`` holds these alone, ``rows`` their numbers in the shard; ``columns`` were added to it."""
+    """Rows of one shard's index: ``table`` has only these, ``rows`` their numbers in the shard; ``columns`` were added to it."""
 
     split: str
     entry: ShardEntry
@@ -85,7 +85,7 @@ def list_shards(dataset: Dataset) -> Iterator[ShardInfo]:
 
 
 def shards_called(dataset: Dataset, which: str | None) -> list[tuple[str, ShardEntry]]:
-    """The shards of a split, or the one shard of this path or file name; all for None. Raises NotFoundError."""
+    """The shards of a split, or the shard with this path or file name; all for None. Raises NotFoundError."""
     shards = dataset.manifest.shards
     if which is None:
         return shards
@@ -106,7 +106,7 @@ def shards_called(dataset: Dataset, which: str | None) -> list[tuple[str, ShardE
 def chosen_rows(
     dataset: Dataset, which: str | None, selection: Selection, columns: Sequence[str] = ()
 ) -> Iterator[ChosenRows]:
-    """The chosen rows of each shard's index, in order, with added ``columns``; no index is read before its turn."""
+    """The selected rows of each shard's index, in order, with added ``columns``; each index is read only in its turn."""
     selection.check(dataset)
     names = _fields_called(dataset, columns)
     for split, entry in shards_called(dataset, which):
@@ -115,7 +115,7 @@ def chosen_rows(
 
 
 def _fields_called(dataset: Dataset, names: Sequence[str]) -> tuple[str, ...]:
-    """Added columns by name, or every one for ``all``; raises UsageError (``column-missing``, ``columns-stale``)."""
+    """Added columns by name, or all of them for ``all``; raises UsageError (``column-missing``, ``columns-stale``)."""
     known = fields_of(dataset) if "all" in names else {}
     if "all" in names and "all" not in known:
         find_fields(dataset, [name for name in names if name != "all"])
@@ -127,7 +127,7 @@ def _fields_called(dataset: Dataset, names: Sequence[str]) -> tuple[str, ...]:
 def rows_of(
     dataset: Dataset, shard: tuple[str, ShardEntry], selection: Selection, columns: tuple[str, ...] = ()
 ) -> ChosenRows:
-    """The chosen rows of one shard's index, with added ``columns``."""
+    """The selected rows of one shard's index, with added ``columns``."""
     split, entry = shard
     table = with_columns(dataset, entry, dataset.index(entry), columns)
     if selection.is_everything:
@@ -145,14 +145,14 @@ def list_keys(dataset: Dataset, which: str | None, selection: Selection = EVERYT
 def list_samples(
     dataset: Dataset, which: str | None, selection: Selection = EVERYTHING, columns: Sequence[str] = ()
 ) -> Iterator[SampleInfo]:
-    """What the index says of each sample of a split or shard, of the chosen ones, in order; and added ``columns``."""
+    """What the index says about each selected sample of a split or shard, in order; and added ``columns``."""
     for found in chosen_rows(dataset, which, selection, columns):
         for start in range(0, len(found.rows), _BLOCK):
             yield from samples_of(found, slice(start, start + _BLOCK))
 
 
 def samples_of(found: ChosenRows, part: slice) -> Iterator[SampleInfo]:
-    """Some of the chosen rows of a shard as values."""
+    """Some of the selected rows of a shard as values."""
     start, stop, _ = part.indices(len(found.rows))
     table = found.table.slice(start, stop - start)
     members = one_chunk(table.column("members"))
@@ -175,19 +175,19 @@ def samples_of(found: ChosenRows, part: slice) -> Iterator[SampleInfo]:
 def head(
     dataset: Dataset | StrPath, samples: int = 10, *, columns: Sequence[str] = (), **choices: Unpack[SelectChoices]
 ) -> tuple[SampleInfo, ...]:
-    """The first samples of a dataset as its index describes them; no shard is opened.
+    """The first samples of a dataset, as its index describes them; no shard is opened.
 
     Args:
         dataset: A dataset, its folder or URL.
-        samples: How many at most.
-        columns: Added columns whose values are wanted, too; ``["all"]`` is every one.
-        **choices: Of which samples: splits, a file of keys, a condition; see ``SelectChoices``.
+        samples: The most samples to return.
+        columns: Added columns whose values to return as well; ``["all"]`` means all of them.
+        **choices: Which samples to consider: splits, a file of keys, a condition; see ``SelectChoices``.
 
     Returns:
-        What the index says of each, in the order in which they lie: of one split after the other.
+        What the index says about each, in stored order, split by split.
 
     Raises:
-        UsageError: ``samples`` is negative, there is no such split or column, or the condition cannot be understood.
+        UsageError: ``samples`` is negative, there is no such split or column, or the condition cannot be parsed.
         NotFoundError: There is no dataset, or an index is missing.
         FormatError: A manifest or an index is damaged.
         StoreError: Storage could not be read.
@@ -198,7 +198,7 @@ def head(
 def first_samples(
     dataset: Dataset, samples: int, selection: Selection, columns: Sequence[str] = ()
 ) -> tuple[SampleInfo, ...]:
-    """``head`` of a selection."""
+    """``head`` for a selection."""
     given: object = samples
     if not isinstance(given, int) or given < 0:
         raise UsageError("out of range", where=option("samples"), expected="a whole number, at least 0", got=str(given))

@@ -1,4 +1,4 @@
-"""What the results of verbs that make a dataset have in common."""
+"""What the results of commands that make a dataset have in common."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Made:
-    """The result of a verb that made a dataset at ``path``; it can be given wherever a dataset's path can."""
+    """The result of a command that made a dataset at ``path``; it can be used wherever a dataset's path can."""
 
     __slots__ = ()
     path: str
@@ -30,7 +30,7 @@ class Made:
 
 
 class FormerlyDataset(Made):
-    """The result of a verb that gave the dataset itself in version 0.1: what was read of it still works, and warns."""
+    """The result of a function that returned the dataset itself in version 0.1: that use still works, with a warning."""
 
     __slots__ = ()
 

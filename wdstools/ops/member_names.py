@@ -1,4 +1,4 @@
-"""Which member a person means: by its name in the tar, by the name of the file that it was packed from, by split and key, by key alone."""
+"""Find the member that a name means: its name in the tar, the name of its source file, split and key, or the key alone."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from wdstools.units import some_of
 if TYPE_CHECKING:
     from wdstools.dataset import Dataset
 
-#: What a key alone stands for.
+#: The member that a key alone means.
 _USUAL = "txt"
 
 
 def read_member(dataset: Dataset, name: str) -> bytes:
-    """The payload of a member, checked, by its name in the tar (``london/123.jpg``) or one that people have for it.
+    """The verified payload of a member, by its name in the tar (``london/123.jpg``) or another name for it.
 
-    That is the name of the file that it was packed from, ``SPLIT/KEY.EXT``, a name that is not escaped (``a b.c.jpg``), or
-    the key alone, as ``ls`` lists it, for the caption.
+    Other names are that of its source file, ``SPLIT/KEY.EXT``, an unescaped name (``a b.c.jpg``), or, for the caption, the
+    key alone as ``ls`` lists it.
     """
     key, extension = parts_of_name(dataset, name)
     try:
@@ -32,7 +32,9 @@ def read_member(dataset: Dataset, name: str) -> bytes:
     if isinstance(sample, Split):
         raise UsageError("this is a split, not a sample", where=key)
     if extension is None and _USUAL not in sample:
-        raise UsageError("which member of it?", where=name, expected=", ".join(f"{key}.{member}" for member in sample))
+        raise UsageError(
+            "the name does not say which member", where=name, expected=", ".join(f"{key}.{member}" for member in sample)
+        )
     member = extension or _USUAL
     if member not in sample:
         raise NotFoundError("no such member", code="member-missing", where=name, expected=", ".join(sample))
@@ -40,7 +42,7 @@ def read_member(dataset: Dataset, name: str) -> bytes:
 
 
 def parts_of_name(dataset: Dataset, name: str) -> tuple[str, str | None]:
-    """The key and the extension in a name; no extension where the name ends with none of the dataset's."""
+    """The key and the extension in a name; no extension if the name does not end with one of the dataset's."""
     members = dataset.manifest.members
     split = split_member_name(name)
     if split is not None and (dataset.manifest.profile != "canonical" or split[1] in members):
@@ -53,7 +55,7 @@ def parts_of_name(dataset: Dataset, name: str) -> tuple[str, str | None]:
 
 
 def _find_key(dataset: Dataset, given: str) -> str:
-    """The key of the one sample that a name means: not escaped, with its split or folders before it, or without some of its own."""
+    """The key of the one sample that a name means: unescaped, with its split or more folders in front, or with fewer."""
     best, found = 0, set[str]()
     first, _, rest = given.partition("/")
     for split, entry in dataset.manifest.shards:
@@ -69,12 +71,12 @@ def _find_key(dataset: Dataset, given: str) -> str:
         raise NotFoundError("no such sample", code="sample-missing", where=given, hint=hint)
     if len(found) > 1:
         got = some_of(sorted(found))
-        raise UsageError("several samples are called so", code="sample-ambiguous", where=given, got=got, hint=hint)
+        raise UsageError("several samples match this name", code="sample-ambiguous", where=given, got=got, hint=hint)
     return found.pop()
 
 
 def _alike(key: str, name: str) -> int:
-    """How much a name and a key have in common; nothing where neither is the end of the other."""
+    """How much a name and a key have in common; 0 if neither is a suffix of the other."""
     if key == name:
         return 2 * len(key) + 1
     longer, shorter = (key, name) if len(key) > len(name) else (name, key)

@@ -1,7 +1,7 @@
-"""Which samples a list of keys means: those of its keys, and those that it calls as people do.
+"""Find the samples that a list of keys means: by key, and by other names that people use.
 
-A name that is no key is one of a sample that it alone means, by the name that is not escaped (``cat/IMG 3``), with the extension of
-a member, or with its split before it. Two samples are never meant by one name.
+A name that is not a key means the one sample that it fits: unescaped (``cat/IMG 3``), with the extension of a member, or
+with its split in front. A name that fits two samples means none.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A selection whose keys are the dataset's; ``meant`` are names that are no keys, each with its key, ``missing`` what means no sample, or several."""
+    """A selection with the dataset's own keys; ``meant`` are other names, each with its key.
+
+    ``missing`` are names that mean no sample or several, ``ambiguous`` those that mean several.
+    """
 
     selection: Selection
     meant: tuple[tuple[str, str], ...] = ()
@@ -31,7 +34,7 @@ class Named:
 
 
 def find_named(dataset: Dataset, selection: Selection, *, gone: Collection[str] = ()) -> Named:
-    """Look for a selection's keys in the splits that it chooses; ``gone`` are keys that mean no other sample.
+    """Look for a selection's keys in its splits; ``gone`` are keys that must not be taken for other names.
 
     Raises UsageError (``split-missing``), and what reading the indexes raises.
     """

@@ -1,4 +1,4 @@
-"""pack: from a source to a dataset on disk, the same bytes for the same input, whole or not there."""
+"""pack: make a dataset from a source, with the same bytes for the same input, whole or not at all."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ if TYPE_CHECKING:
 class PackResult(FormerlyDataset):
     """What a pack made; ``dataset`` opens it.
 
-    ``samples`` counts them by split, ``skipped`` what was left out by reason. ``leaks`` maps each pair of splits to the
-    number of images that lie in both, at ``level``. ``duplicates`` counts the samples beyond the first of each
-    byte-identical image; ``kept_shards`` counts shards that an interrupted run had finished; ``remade_shards`` those that were
-    made again, because the note that calls them finished is not sealed by this user. ``remarks`` counts, by code, what is worth knowing of samples
-    that were packed; ``notes`` are sentences for people. ``account`` counts the source's files by what became of them;
-    ``outside`` lists what is no part of the layout: folder, extension, how many, and the first names. ``losses`` is how many of
-    ``skipped`` may have been meant to be packed: all but files outside the layout that are neither images nor texts, tables,
-    metadata or the like.
+    ``samples`` counts samples by split, and ``skipped`` what was left out, by reason. ``leaks`` maps each pair of splits
+    to the number of images that are in both, at ``level``. ``duplicates`` counts the samples beyond the first of each
+    byte-identical image. ``kept_shards`` counts shards that an interrupted run had finished, ``remade_shards`` those that
+    were made again because the note that calls them finished is not sealed by this user. ``remarks`` counts, by code,
+    oddities of packed samples; ``notes`` are sentences for people. ``account`` counts the source's files by what happened
+    to them; ``outside`` lists files outside the layout: folder, extension, count, and the first names. ``losses`` is how
+    many of ``skipped`` may have been meant to be packed: all but files outside the layout that are neither images nor
+    texts, tables, metadata or the like.
     """
 
     path: str
@@ -106,9 +106,10 @@ def run_pack(
 ) -> PackResult:
     """Pack a source into ``dest``, which must not exist.
 
-    In a folder, until the last step everything lies in ``dest.partial``; in a bucket under its own prefix, the manifest last.
-    Killed at any moment, the same call goes on with the finished shards, and gives the same bytes. Raises UsageError, StoreError, BusyError, FormatError, and
-    SkippedError under ``on_error="fail"``; ``dest`` is then absent.
+    In a folder, everything is in ``dest.partial`` until the last step; in a bucket, everything is stored in place, the
+    manifest last. If it is killed at any moment, the same call goes on with the finished shards, and gives the same bytes.
+    Raises UsageError, StoreError, BusyError, FormatError, and SkippedError under ``on_error="fail"``; ``dest`` is then
+    absent.
     """
     progress, site = progress or Silent(), site_at(dest)
     started_ns = time.time_ns()
@@ -120,7 +121,7 @@ def run_pack(
         plan, notes = make_plan(listing, options, executor, progress, scratch_place(site))
         notes = [*listing.notes, *listing.differences, *notes]
         template = dict(listing.template) | ({"key": SPLIT_IN_KEY} if plan.split_in_key else {})
-        listing = replace(listing, samples=pa.table({}), template=template)  # the plan holds those that are packed
+        listing = replace(listing, samples=pa.table({}), template=template)  # the plan holds the samples to pack
         release_memory()
         losses = [skip for skip in plan.skips if is_loss(skip)]
         if options.on_error == "fail" and losses:
@@ -130,7 +131,7 @@ def run_pack(
                 code=first.reason,
                 where=first.path,
                 got=first.detail or "",
-                hint=f"mend or remove it, or pack with {option('on_error', 'skip')}",
+                hint=f"repair or remove it, or pack with {option('on_error', 'skip')}",
             )
         settings = ShardSettings.of(listing, options.images, plan.members, authenticated=options.authenticated_ranges)
         settings = replace(settings, fail=options.on_error == "fail", started_ns=started_ns)
@@ -150,32 +151,36 @@ def run_pack(
 
 @contextmanager
 def keeping_skips(dest: str) -> Iterator[None]:
-    """What was skipped is kept beside ``dest`` where nothing is left to pack, and the error says so."""
+    """Keep the list of skips next to ``dest`` if nothing is left to pack, and say so in the error."""
     try:
         yield
     except (EmptySourceError, NothingLeftError) as error:
         if error.skips:
             path = keep_skips(dest, error.skips)
             what = "it" if len(error.skips) == 1 else f"each of the {len(error.skips):,}"
-            listed = f"{what} is listed in {path}" if path else "too many lists lie beside it already, so none was made"
+            listed = (
+                f"{what} is listed in {path}"
+                if path
+                else "there are already too many such lists next to it, so none was written"
+            )
             error.hint = listed + (f"; {error.hint}" if error.hint else "")
         raise
 
 
 def scratch_of(dest: StrPath | Store) -> str | None:
-    """Where compressed sources are unpacked while they are packed; None: in a temporary folder."""
+    """Where compressed sources are unpacked during a pack; None for a temporary folder."""
     if is_bucket(dest) or not isinstance(dest, str | os.PathLike):
         return None
     return unpacked_folder(work_place(os.fspath(dest)))
 
 
 def scratch_place(site: PackSite | BucketSite) -> str | None:
-    """The folder for what planning does not hold in memory; None: in a temporary folder."""
+    """The folder for what planning does not hold in memory; None for a temporary folder."""
     return os.path.dirname(site.work) if isinstance(site, PackSite) else None
 
 
 def _paths(plan: Planned) -> Iterator[str]:
-    """Every shard that will be written, and its index."""
+    """Every shard to write, and its index."""
     for split, number, _, _ in plan.bounds:
         path = shard_path(split, number)
         yield path
@@ -197,7 +202,7 @@ def _plan_digest(slices: Slices, listing: Listing, options: PackOptions) -> str:
 
 
 def _finished(lines: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """What an interrupted run of the same plan has noted of each shard that it had finished, by the shard's path."""
+    """What an interrupted run of the same plan has noted about each finished shard, by the shard's path."""
     entries = ((line, line.get("entry")) for line in lines)
     return {str(entry.get("path")): line for line, entry in entries if isinstance(entry, dict)}
 
@@ -328,29 +333,29 @@ def pack(
     progress: Progress | None = None,
     **choices: Unpack[PackChoices],
 ) -> PackResult:
-    """Pack images and captions into checksummed shards, a set for each split.
+    """Pack images and captions into checksummed shards, by split.
 
-    The same source and choices give the same bytes with any executor. Until the pack is whole, ``dest`` does not exist:
-    an interrupted pack leaves ``dest.partial``, and the same call continues it. In a bucket each shard is stored as soon as it
-    is made, and the manifest last. Samples that cannot be packed are
-    left out, counted in the result, and listed in ``.wdstools/skipped.jsonl``.
+    The same source and options give the same bytes with any executor. Until the pack is complete, ``dest`` does not exist:
+    an interrupted pack leaves ``dest.partial``, and the same call resumes it. In a bucket, each shard is stored as soon as
+    it is made, and the manifest last. Samples that cannot be packed are left out, counted in the result, and listed in
+    ``.wdstools/skipped.jsonl``.
 
     Args:
         source: A folder, zip or tar of images and captions, a table, existing shards, or an opened source.
-        dest: The dataset's folder, which must not exist, or an empty prefix of a bucket: its URL, or a store.
+        dest: The dataset's folder, which must not exist, or an empty prefix of a bucket, as a URL or a store.
         executor: Does the work; without one, ``jobs`` worker processes do, which end with the call.
         jobs: How many processes to start.
         progress: Receives the number of samples done.
-        **choices: Everything that can be chosen; see ``PackChoices``.
+        **choices: All options; see ``PackChoices``.
 
     Returns:
         What was packed and what was not; its ``dataset`` opens the dataset.
 
     Raises:
-        UsageError: A choice is not possible, or nothing is left to pack.
+        UsageError: An option is invalid, or nothing is left to pack.
         StoreError: Storage could not be read or written.
-        BusyError: Another process packs to the same place.
-        FormatError: The source, or the manifest to divide like, cannot be understood.
+        BusyError: Another process is packing to the same place.
+        FormatError: The source, or the manifest whose division to follow, cannot be parsed.
         SkippedError: A sample cannot be packed, and ``on_error`` is ``"fail"``.
     """
     options = make_options(**choices)
@@ -359,7 +364,7 @@ def pack(
         refuse_inside(os.fspath(source), dest)
         source = open_source(source, scratch=scratch_of(dest), **part(LayoutChoices, chosen))
     elif part(LayoutChoices, chosen) != settle(LayoutChoices, {}):
-        raise UsageError("the layout of an opened source is known already", expected="no layout, or the source's path")
+        raise UsageError("the layout of an opened source is already known", expected="no layout, or the source's path")
     kind: ExecutorKind = "threads" if isinstance(dest, MemoryStore) else "processes"
     with workers(executor, kind, jobs, WORKER_MODULES) as at_work:
         return run_pack(source, dest, options, executor=at_work, restart=chosen["restart"], progress=progress)

@@ -1,4 +1,4 @@
-"""What a pack would write, decided as a pack decides it, and nothing written."""
+"""What a pack would write: planned like a pack, but nothing is written."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PackPreview:
-    """What a pack would make, as far as names and sizes tell: the content of no image was checked.
+    """What a pack would make, as far as names and sizes tell: no image was checked.
 
-    ``samples`` and ``shards`` count by split, ``bytes`` is about what the shards would take; ``skipped`` counts by reason what would
-    be left out, and ``skips`` names it. ``account`` counts the source's files by class; ``outside`` lists what is no part of the
-    layout: folder, extension, how many, and the first names. ``losses`` is that of the result of ``pack``.
+    ``samples`` and ``shards`` count by split; ``bytes`` is the approximate size of the shards. ``skipped`` counts what would
+    be left out, by reason, and ``skips`` names it. ``account`` counts the source's files by class; ``outside`` lists files
+    outside the layout: folder, extension, count, and the first names. ``losses`` is as in the result of ``pack``.
     """
 
     source: str
@@ -60,7 +60,7 @@ def plan_pack(
     progress: Progress | None = None,
     **choices: Unpack[PackChoices],
 ) -> PackPreview:
-    """Tell what ``pack`` would write to ``dest``; images are read only where they are compared. Raises what ``pack`` raises."""
+    """Plan what ``pack`` would write to ``dest``; images are read only if they are compared. Raises what ``pack`` raises."""
     options, chosen = make_options(**choices), settle(PackChoices, choices)
     refuse_inside(os.fspath(source), dest)
     site_at(dest).refuse_taken()

@@ -1,4 +1,4 @@
-"""The readers that doctor asks."""
+"""The readers that doctor tries."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
-    """Who reads datasets: the module that tells that it is there, what it needs, and what to type."""
+    """A reader of datasets: the module that shows that it is installed, how to use it, and the members it needs."""
 
     module: str
     how: str

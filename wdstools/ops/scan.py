@@ -1,4 +1,4 @@
-"""scan: what a source holds and what a pack would skip, by names alone."""
+"""scan: report what a source contains and what a pack would skip, by names alone."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What a scan found: names only, no file was opened.
+    """What a scan found, by names only: no file was opened.
 
-    ``samples`` counts them by split and label (label "" where there is none); ``skipped`` counts reasons;
+    ``samples`` counts samples by split and label ("" for none); ``skipped`` counts skips by reason;
     ``differences`` says where the source differs from what its recipe expects; ``image_types`` counts extensions.
-    ``account`` counts the source's files by what becomes of them; ``outside`` lists what is no part of the layout: folder,
-    extension, how many, and the first names. ``losses`` is how many of ``skips`` may have been meant to be packed.
+    ``account`` counts the source's files by what would happen to them; ``outside`` lists files outside the layout: folder,
+    extension, count, and the first names. ``losses`` is how many of ``skips`` may have been meant to be packed.
     """
 
     source: str
@@ -56,25 +56,25 @@ class Inventory:
 
     @property
     def total(self) -> int:
-        """Samples in all."""
+        """The total number of samples."""
         return sum(count for labels in self.samples.values() for count in labels.values())
 
 
 def scan(source: Source | StrPath, *, executor: Executor | None = None, **layout: Unpack[LayoutChoices]) -> Inventory:
-    """Say what a source holds, and what a pack would skip and why. No image is opened and nothing is written.
+    """Report what a source contains, and what a pack would skip and why. No image is opened and nothing is written.
 
     Args:
         source: A folder, zip or tar of images and captions, a table, existing shards, or an opened source.
         executor: Does it, as one task: on a cluster, next to the files. Without one, this process does.
-        **layout: How the files of a path make samples; see ``LayoutChoices``.
+        **layout: How files form samples; see ``LayoutChoices``.
 
     Returns:
-        Samples by split and label, and everything that would be left out.
+        The samples by split and label, and everything that would be left out.
 
     Raises:
-        UsageError: A choice is not possible, or no layout fits.
+        UsageError: An option is invalid, or no layout fits.
         StoreError: The source could not be read.
-        FormatError: The source, or a recipe, cannot be understood.
+        FormatError: The source, or a recipe, cannot be parsed.
     """
     name = os.fspath(source) if isinstance(source, str | os.PathLike) else str(source)
     opened = None if isinstance(source, str | os.PathLike) else source
@@ -85,7 +85,7 @@ def scan(source: Source | StrPath, *, executor: Executor | None = None, **layout
 
 @dataclass(frozen=True, slots=True)
 class _ScanTask:
-    """What is to be looked at: what lies at a path, or an opened source."""
+    """What to scan: a path, or an opened source."""
 
     local_paths: ClassVar[tuple[str, ...]] = ("path",)
 
@@ -127,11 +127,11 @@ def inventory(listing: Listing, source: str) -> Inventory:
     )
 
 
-_NOT_STORABLE = "no image is of a type that goes into shards as it is: --convert jpg re-encodes them"
+_NOT_STORABLE = "no image is of a type that shards store unchanged: --convert jpg re-encodes them"
 
 
 def _packable(listing: Listing) -> tuple[pa.Table, tuple[Skip, ...], tuple[str, ...], tuple[str, ...]]:
-    """What a pack would take, what it would leave out, its members, and what it would say: decided as it decides."""
+    """What a pack would take and leave out, its members, and its notes, decided by the same rules."""
     try:
         found = packable(listing, make_options())
     except NothingLeftError as error:

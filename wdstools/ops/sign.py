@@ -1,4 +1,4 @@
-"""sign: say who stands for a dataset. Its manifest is signed, and so is every byte that SHA-256 leads to from there."""
+"""sign: vouch for a dataset. Its manifest is signed, and with it every byte that its SHA-256 digests cover."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _END = b"-----END CERTIFICATE-----"
 
 @dataclass(frozen=True, slots=True)
 class SignResult:
-    """A signature that was made: ``path`` is the bundle, ``signer`` the key's fingerprint, ``root`` what it signed."""
+    """A signature: ``path`` is the bundle, ``signer`` the key's fingerprint, ``root`` what was signed."""
 
     path: str
     root: str
@@ -36,26 +36,29 @@ class SignResult:
 
 
 def sign(dataset: Dataset | StrPath, **choices: Unpack[SignChoices]) -> SignResult:
-    """Sign a dataset: its manifest file, as a model of one file, in a bundle that ``model_signing verify`` accepts too.
+    """Sign a dataset: its manifest, as a model of one file, in a bundle that ``model_signing verify`` accepts, too.
 
-    The bundle lies in ``.wdstools/signatures/``, outside the root and the checksum list, one for each key; a mirror takes it
-    along and a pull brings it. It is of this version alone: a change of the dataset removes it. What is signed is not
-    read: verify the dataset before you stand for it.
+    The bundle goes to ``.wdstools/signatures/``, outside the root and the checksum list, one for each key; mirror and pull
+    copy it. It is only for this version: a change of the dataset removes it. What is signed is not read: verify the
+    dataset before you vouch for it.
 
     Args:
         dataset: A dataset or its folder.
         **choices: The key, and its certificate if it has one; see ``SignChoices``.
 
     Returns:
-        Where the bundle lies, and whose signature it is.
+        Where the bundle is, and whose signature it is.
 
     Raises:
-        UsageError: There is no such key (``signing-key-invalid``), the certificate is of another
-            (``certificate-invalid``), or the dataset lies elsewhere than in a folder here.
+        UsageError: The key cannot be used (``signing-key-invalid``), the certificate is for another key
+            (``certificate-invalid``), or the dataset is not in a local folder.
         StoreError: Storage could not be read or written.
     """
     chosen = settle(SignChoices, choices)
-    message, hint = "a dataset is signed in its folder", "sign it there, and mirror it again: the signature goes along"
+    message, hint = (
+        "a dataset can only be signed in its folder",
+        "sign it there, then mirror it again: the signature is mirrored, too",
+    )
     require_here(dataset, message, hint)
     opened = as_dataset(dataset)
     store = opened.metadata
@@ -74,10 +77,12 @@ def sign(dataset: Dataset | StrPath, **choices: Unpack[SignChoices]) -> SignResu
     bundle = _bundle(dumps(opened.manifest), data, password, chain)
     require_inside(store.url, [public.path])
     if store.is_link(public.path):
-        raise StoreError("a link lies where the signature goes", code="path-unsafe", where=store.locate(public.path))
+        raise StoreError(
+            "there is a link in the place of the signature", code="path-unsafe", where=store.locate(public.path)
+        )
     store.put(public.path, bundle)
     if public is half:
-        signed_by(opened, half)  # as everybody else will find it
+        signed_by(opened, half)  # verify it the way everybody else will
     manifest = opened.manifest
     return SignResult(store.locate(public.path), opened.root, str(public), manifest.name, manifest.version)
 
@@ -92,7 +97,7 @@ def _public_half(data: bytes, password: bytes | None, where: str) -> PublicKey:
     except (TypeError, ValueError, UnsupportedAlgorithm):
         locked = b"ENCRYPTED" in data
         raise UsageError(
-            "the password is not the key's, or none was given" if locked else "not a private key that signs datasets",
+            "the password is wrong or missing" if locked else "this is not a private key that can sign datasets",
             code="signing-key-invalid",
             where=where,
             expected=f"{option('password_file')} with the key's password"
@@ -103,24 +108,24 @@ def _public_half(data: bytes, password: bytes | None, where: str) -> PublicKey:
 
 
 def _certified(path: str, key: bytes, *, locked: bool) -> tuple[Certificate, bytes]:
-    """The first certificate of a file, which is the key's, and all of them; raises UsageError (``certificate-invalid``)."""
+    """The first certificate of a file, which must be for the key, and all of them; raises UsageError (``certificate-invalid``)."""
     from cryptography import x509
     from cryptography.hazmat.primitives import serialization
 
     if locked:
         message = (
-            f"{option('password_file')} and {option('certificate')} exclude each other: give the key without a password"
+            f"{option('password_file')} and {option('certificate')} cannot be combined: give the key without a password"
         )
-        raise UsageError(message, hint="openssl pkey -in KEY -out plain.pem    takes the password off")
+        raise UsageError(message, hint="openssl pkey -in KEY -out plain.pem    removes the password")
     chain, (first, *_) = read_certificates(path, "certificate-invalid")
     form = serialization.PublicFormat.SubjectPublicKeyInfo
     named = x509.load_pem_x509_certificate(chain).public_key().public_bytes(serialization.Encoding.PEM, form)
     if named != key:
         raise UsageError(
-            "this certificate is of another key",
+            "this certificate is for another key",
             code="certificate-invalid",
             where=path,
-            expected="first the certificate of the key, then those that lead to an authority",
+            expected="the certificate of the key first, then those that lead to an authority",
             got=first.subject,
         )
     return first, chain
@@ -132,7 +137,7 @@ def _bundle(manifest: bytes, pem: bytes, password: bytes | None, chain: bytes = 
     name = os.path.basename(MANIFEST_PATH)
     leaf, mark, others = chain.partition(_END)
     leaf += mark + b"\n"
-    # the library takes no chain that is empty; a certificate that is there twice leads no further
+    # the library does not accept an empty chain; repeating the certificate adds nothing to it
     files = {
         name: manifest,
         "key.pem": pem,
@@ -141,7 +146,7 @@ def _bundle(manifest: bytes, pem: bytes, password: bytes | None, chain: bytes = 
         "chain.pem": others if _END in others else leaf,
     }
     with temporary_files(files) as paths:
-        # the library hands the password on as it is, and bytes are what is wanted there
+        # the library passes the password on unchanged, and bytes are needed there
         secret: Any = password
         made: Any = Config
         if chain:

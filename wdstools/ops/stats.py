@@ -1,4 +1,4 @@
-"""stats: what a dataset is made of, counted over its indexes alone."""
+"""stats: count what is in a dataset, from its indexes alone."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
     from wdstools.options.declare import StrPath
     from wdstools.options.read import SelectChoices
 
-#: What worker processes need.
+#: The modules that worker processes import first.
 WORKER_MODULES = ("wdstools.ops.stats", "pyarrow.parquet")
 _MOST_TAGS = 50
 _MOST_SHAPES = 10
-#: More different hashtags are not kept in memory: of the rarest, those that came once are let go, which ``hashtags_exact`` says.
+#: The most distinct hashtags kept in memory: beyond that, those seen once are dropped, and ``hashtags_exact`` is False.
 _TAGS_IN_MEMORY = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class CommonShape:
-    """Images of one width and height, and how many there are."""
+    """A width and height, and how many images have them."""
 
     width: int
     height: int
@@ -55,13 +55,13 @@ class CommonTag:
 
 @dataclass(frozen=True, slots=True)
 class StatsResult:
-    """What a dataset is made of.
+    """What is in a dataset.
 
-    ``counts`` holds samples by split and label (``""``: without one); ``bytes`` those of all payloads, ``formats`` images by
-    type and ``members`` samples by extension. The histograms are of images' ``widths`` and ``heights`` in pixels, of
-    ``image_bytes``, and of ``caption_lengths`` in characters, empty captions among them; None where there is nothing to
-    count. ``shapes`` and ``hashtags`` are the commonest, ``distinct_hashtags`` how many different ones there are; where
-    there are millions, ``hashtags_exact`` is False and rare ones may be missing.
+    ``counts`` counts samples by split and label (``""`` for none), ``formats`` images by type, and ``members`` samples by
+    extension; ``bytes`` is the size of all payloads. The histograms are of images' ``widths`` and ``heights`` in pixels, of
+    ``image_bytes``, and of ``caption_lengths`` in characters, including empty captions; None if there is nothing to count.
+    ``shapes`` and ``hashtags`` are the most common ones; ``distinct_hashtags`` is how many different ones there are. If
+    there are millions, ``hashtags_exact`` is False, and rare ones may be missing.
     """
 
     name: str
@@ -87,7 +87,7 @@ class StatsResult:
 
 @dataclass(frozen=True, slots=True)
 class TallyTask:
-    """One shard to count, or what of it is chosen."""
+    """One shard to count, or the selected part of it."""
 
     dataset: Dataset
     split: str
@@ -97,7 +97,7 @@ class TallyTask:
 
 @dataclass(slots=True)
 class Tallies:
-    """What is counted of some samples."""
+    """The counts of some samples."""
 
     samples: int = 0
     bytes: int = 0
@@ -114,7 +114,7 @@ class Tallies:
     captions: Tally = field(default_factory=Tally)
 
     def add(self, other: Tallies) -> None:
-        """Count those of another one too."""
+        """Add the counts of another one."""
         self.samples += other.samples
         self.bytes += other.bytes
         self.captioned += other.captioned
@@ -136,7 +136,7 @@ def stats(
     progress: Progress | None = None,
     **choices: Unpack[SelectChoices],
 ) -> StatsResult:
-    """Count what a dataset is made of: labels, sizes, captions, hashtags. Only its indexes are read, here or in a remote place.
+    """Count what is in a dataset: labels, sizes, captions, hashtags. Only its indexes are read, locally or remotely.
 
     Args:
         dataset: A dataset, its folder or URL.
@@ -145,10 +145,10 @@ def stats(
         **choices: Which samples: splits, a file of keys, a condition; see ``SelectChoices``.
 
     Returns:
-        The counts. They do not depend on workers or on the order of shards.
+        The counts, which do not depend on the workers or on the order of shards.
 
     Raises:
-        UsageError: There is no such split, or the condition cannot be understood.
+        UsageError: There is no such split, or the condition cannot be parsed.
         NotFoundError: There is no dataset, or an index is missing.
         FormatError: A manifest or an index is damaged.
         StoreError: Storage could not be read.
@@ -158,7 +158,7 @@ def stats(
 
 
 def count_samples(dataset: Dataset, selection: Selection, executor: Executor, progress: Progress) -> StatsResult:
-    """``stats`` of a selection."""
+    """``stats`` for a selection."""
     selection.check(dataset)
     chosen = [
         (split, entry)
@@ -217,7 +217,7 @@ def tally_rows(found: ChosenRows) -> Tallies:
 
 
 def result_of(dataset: Dataset, found: Tallies, where: str, choice: Proved) -> StatsResult:
-    """The counts as a result; ``choice`` is what is proved of the choice of samples."""
+    """The counts as a result; ``choice`` says how far the selection of samples is proved."""
     splits = [split for split in dataset.manifest.splits if split in found.counts]
     labels = {label for counts in found.counts.values() for label in counts}
     known = [label for label in dataset.manifest.labels if label in labels]

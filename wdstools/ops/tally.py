@@ -1,6 +1,6 @@
-"""Numbers counted by their three first digits: exact below a thousand, within half a percent above, small at any count.
+"""Count numbers by their first three digits: exact below a thousand, within half a percent above, and small at any count.
 
-So a histogram with round edges can be drawn of any number of values in one pass, and partial counts of many shards add up
+So one pass over any number of values is enough for a histogram with round edges, and partial counts of many shards add up
 to the same whatever their order.
 """
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-#: From each of these on, a number has one digit more than the three that are kept.
+#: From each of these numbers on, one more digit is beyond the three that are kept.
 _POWERS = 10 ** np.arange(3, 19, dtype=np.int64)
-#: Bars of a histogram, about.
+#: The approximate number of bars of a histogram.
 _BARS = 12
-#: Where the greatest is so many times the least, bars double instead of standing at equal distances.
+#: If the largest value is this many times the smallest, the bars' widths double instead of being equal.
 _WIDE = 30
 _ROUND = (1, 2, 5)
 
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """How often values lie between round numbers: ``counts[i]`` of them are ``edges[i]`` or more and below ``edges[i + 1]``.
+    """How many values are between round numbers: ``counts[i]`` of them are at least ``edges[i]`` and below ``edges[i + 1]``.
 
     ``least``, ``most`` and ``mean`` are exact; ``median`` is exact below a thousand and keeps three digits above.
     """
@@ -42,7 +42,7 @@ class Histogram:
     median: int
 
     def ranges(self, shown: Callable[[int], str]) -> list[str]:
-        """What each bar is of, for people; numbers in full where ``shown`` makes two edges alike."""
+        """The range of each bar, for display; with numbers in full if ``shown`` makes two edges look the same."""
         names = [shown(edge).replace(".0 ", " ") for edge in self.edges]
         if len(set(names)) < len(names):
             names = [f"{edge:,}" for edge in self.edges]
@@ -54,7 +54,7 @@ class Histogram:
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of whole numbers from 0 on."""
+    """Counts of integers from 0 up."""
 
     bins: Counter[int] = field(default_factory=Counter)
     values: int = 0
@@ -64,7 +64,7 @@ class Tally:
 
     @classmethod
     def of(cls, numbers: NDArray[np.int64]) -> Tally:
-        """The counts of some numbers; those below 0 are none."""
+        """The counts of some numbers; those below 0 are ignored."""
         numbers = numbers[numbers >= 0].astype(np.int64, copy=False)
         if not len(numbers):
             return cls()
@@ -81,7 +81,7 @@ class Tally:
         self.least, self.most = min(self.least, other.least), max(self.most, other.most)
 
     def histogram(self) -> Histogram | None:
-        """The counts between round numbers; None where there is nothing to count."""
+        """The counts between round numbers; None if there is nothing to count."""
         if not self.values:
             return None
         edges = _edges(self.least, self.most)
@@ -102,20 +102,20 @@ class Tally:
 
 
 def _bin_of(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Numbers below 1,000 are their own bins; each digit more adds 900 bins."""
+    """Numbers below 1,000 are their own bins; each further digit adds 900 bins."""
     further = np.searchsorted(_POWERS, numbers, side="right")
     return (numbers // 10**further + 900 * further).astype(np.int64)
 
 
 def _floor_of(places: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The least number of each bin."""
+    """The smallest number of each bin."""
     further = np.maximum(0, (places - 100) // 900)
     floors: NDArray[np.int64] = ((places - 900 * further) * 10**further).astype(np.int64)
     return floors
 
 
 def _edges(least: int, most: int) -> list[int]:
-    """Round numbers from at most ``least`` to above ``most``; one bar where there is one value only."""
+    """Round numbers from at most ``least`` to above ``most``; a single bar if there is only one value."""
     if least == most:
         return [least, least + 1]
     if most >= _WIDE * max(1, least):
@@ -139,5 +139,5 @@ def _doubling(least: int, most: int) -> list[int]:
 
 
 def commonest(counts: Mapping[str, int], most: int) -> tuple[tuple[str, int], ...]:
-    """The names with the highest counts, of equal ones the first by letter."""
+    """The names with the highest counts; ties in alphabetical order."""
     return tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:most])

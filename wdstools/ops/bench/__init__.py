@@ -1,4 +1,4 @@
-"""bench: how fast a dataset streams here, and what bounds it."""
+"""bench: measure how fast a dataset streams here, and find the bottleneck."""
 
 from wdstools.ops.bench.result import BenchResult
 from wdstools.ops.bench.run import bench

@@ -1,4 +1,4 @@
-"""What the figures say: the bottleneck, and what to change. Pure: figures in, sentences out."""
+"""Turn the figures into advice: the bottleneck, and what to change. Pure: figures in, sentences out."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ if TYPE_CHECKING:
 
 #: A loader that reaches this share of a limit is bound by it.
 BOUND = 0.75
-#: Below this the mixing of batches is worth a word.
+#: Mixing of batches below this is worth mentioning.
 _WELL_MIXED = 0.9
-#: Others that keep more than this part of the cores busy make rates worth little.
+#: If other programs keep more than this share of the cores busy, rates mean little.
 BUSY = 0.1
-#: Sizes of shards that travel well: large enough that a request is not felt, small enough to be fetched again.
+#: Good sizes of shards: large enough that a request costs little, small enough to be fetched again.
 _SMALL_SHARD, _LARGE_SHARD = 32_000_000, 5_000_000_000
 _FEEDS = (1_000, 5_000, 20_000)
 _ONE = ", 1 thread"
-#: Threads that give less than so many times one thread wait for each other.
+#: Threads that together are not this many times as fast as one thread wait for each other.
 _HELD = 1.3
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What the advice is drawn from. Rates are samples a second; ``limits`` go by name.
+    """What the advice is based on. Rates are in samples per second; ``limits`` are by name.
 
-    ``storage`` is the limit that storage sets once training runs: ``storage, cold`` where the page cache cannot hold
-    the dataset or it is far away, else ``storage, warm``. ``share`` is how much of the decoder's limit, or of the
-    pipeline's where there is one, batches reached, measured side by side. ``scaling`` is batches by threads. ``wanted`` is a rate to
-    reach, if any. ``others`` is how many cores other programs kept busy meanwhile.
+    ``storage`` is the limit that storage sets once training runs: ``storage, cold`` if the dataset is remote or does not
+    fit into the page cache, else ``storage, warm``. ``share`` is how much of the decoder's limit, or of the pipeline's if
+    there is one, batches reached, measured side by side. ``scaling`` is the rate of batches by number of threads.
+    ``wanted`` is the rate to reach, if any. ``others`` is how many cores other programs kept busy meanwhile.
     """
 
     limits: Mapping[str, Limit]
@@ -51,7 +51,7 @@ class Figures:
 
 
 def find_bottleneck(figures: Figures) -> str:
-    """The lowest limit if batches come near it, else ``loader``."""
+    """The lowest limit if batches come close to it, else ``loader``."""
     lowest = _lowest(figures)
     return lowest.name if _share(figures, lowest) >= BOUND else "loader"
 
@@ -97,11 +97,11 @@ def _about_bottleneck(figures: Figures) -> str:
             f"loader: batches reach only {_percent(figures, lowest)} of the lowest limit ({lowest.name}, "
             f"{lowest.samples_per_s:,.0f} samples/s): look for other busy programs, and try another --threads."
         )
-    return f"{name}: batches reach {_percent(figures, figures.limits[name])} of it: nothing but a faster machine helps."
+    return f"{name}: batches reach {_percent(figures, figures.limits[name])} of it: only a faster machine helps."
 
 
 def _about_pipeline(figures: Figures) -> Iterator[str]:
-    """What the steps cost beside decoding, and whether they hold Python's lock."""
+    """What the steps cost in addition to decoding, and whether they hold Python's lock."""
     limits = figures.limits
     if "pipeline" not in limits:
         return
@@ -113,15 +113,15 @@ def _about_pipeline(figures: Figures) -> Iterator[str]:
     if min(threads, figures.cores) > 1 and together < _HELD * one and not busy:
         yield (
             f"lock: {threads} threads take {together:,.0f} images/s through the steps, one takes {one:,.0f}: they wait for "
-            "Python's lock. Steps of wt.image, numpy, Pillow or cv2 let go of it; wt.loader(..., workers='processes') does without it."
+            "Python's lock. Steps of wt.image, numpy, Pillow or cv2 release it; wt.loader(..., workers='processes') avoids it."
         )
 
 
 def _about_others(figures: Figures) -> Iterator[str]:
     if figures.others > BUSY * figures.cores:
         yield (
-            f"others: other programs kept {figures.others:.1f} of {figures.cores} cores busy meanwhile: shares of limits hold, "
-            "rates and numbers of threads do not. Measure again when they have ended."
+            f"others: other programs kept {figures.others:.1f} of {figures.cores} cores busy meanwhile: shares of limits are valid, "
+            "rates and numbers of threads are not. Measure again when they have finished."
         )
 
 
@@ -130,13 +130,13 @@ def _about_first_epoch(figures: Figures) -> Iterator[str]:
     if cold and figures.storage != cold.name and cold.samples_per_s < figures.rate:
         yield (
             f"first epoch: a cold disk gives {cold.samples_per_s:,.0f} samples/s ({cold.bytes_per_s / 1e6:,.0f} MB/s), "
-            f"fewer than the {figures.rate:,.0f} that come once the page cache holds the dataset: read it once before "
+            f"fewer than the {figures.rate:,.0f} once the dataset is in the page cache: read it once before training "
             "(wdstools verify does)."
         )
 
 
 def _about_threads(figures: Figures) -> Iterator[str]:
-    """Threads for one GPU: from the rate of one thread, and from where more threads stopped helping."""
+    """The threads needed for one GPU, from the rate of one thread; and whether a wanted rate can be reached."""
     one = figures.scaling[min(figures.scaling)] / min(figures.scaling)
     best = max(figures.scaling.values())
     wanted = [figures.wanted] if figures.wanted else [float(feed) for feed in _FEEDS]
@@ -147,7 +147,7 @@ def _about_threads(figures: Figures) -> Iterator[str]:
 
 
 def threads_for(rate: float, one: float) -> int:
-    """Threads that feed ``rate`` images a second when one thread gives ``one``; at least 1."""
+    """How many threads it takes for ``rate`` images per second if one thread does ``one``; at least 1."""
     return max(1, math.ceil(rate / one))
 
 
@@ -158,12 +158,12 @@ def _about_shards(figures: Figures) -> Iterator[str]:
     elif mean < _SMALL_SHARD and figures.bytes > 10 * _SMALL_SHARD:
         fitting = math.ceil(figures.samples * 200_000_000 / figures.bytes / 1000) * 1000
         yield (
-            f"shards: {figures.shards:,} of {mean / 1e6:.1f} MB each; far away every one costs a request: pack with "
+            f"shards: {figures.shards:,} of {mean / 1e6:.1f} MB each; on remote storage each one costs a request: pack with "
             f"--shard-samples {fitting} for about 200 MB."
         )
     if figures.shards < figures.cores:
         yield (
-            f"shards: {figures.shards} in this split. wdstools reads them at any width; loaders that deal out whole "
+            f"shards: {figures.shards} in this split. wdstools can read them with any number of workers; loaders that assign whole "
             f"shards (webdataset) leave {figures.cores - figures.shards} of {figures.cores} workers without one."
         )
     if figures.shuffle == "block" and figures.mixing < _WELL_MIXED:

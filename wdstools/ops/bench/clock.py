@@ -1,4 +1,4 @@
-"""Timing for bench: work that goes on until its time is up, contenders in turn, ratios side by side."""
+"""Timing for bench: run work until its time is up, run contenders in turn, and compare them side by side."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What was done in some time: ``count`` things in ``seconds``, with ``cpu_seconds`` of this process.
+    """How much was done: ``count`` items in ``seconds``, with ``cpu_seconds`` of this process.
 
     ``laps`` are the seconds between one step and the next.
     """
@@ -27,12 +27,12 @@ class Tally:
 
     @property
     def rate(self) -> float:
-        """Things a second."""
+        """Items per second."""
         return self.count / self.seconds
 
 
 def run_for(seconds: float, steps: Iterator[float]) -> Tally:
-    """Take steps (each says how much it did) until the time is up or they end; at least one."""
+    """Take steps (each yields how much it did) until the time is up or they end; at least one."""
     laps = []
     count = 0.0
     cpu = time.process_time()
@@ -48,9 +48,9 @@ def run_for(seconds: float, steps: Iterator[float]) -> Tally:
 
 
 def in_turn(work: Mapping[str, Callable[[float], Tally]], seconds: float, rounds: int) -> dict[str, list[Tally]]:
-    """Every contender once a round, each round starting with another, ``seconds / rounds`` at a time.
+    """Run every contender once per round, for ``seconds / rounds`` at a time; each round starts with another one.
 
-    So a disturbance hits all of them, and ratios within a round stay true.
+    So a disturbance affects all of them, and ratios within a round stay valid.
     """
     found: dict[str, list[Tally]] = {name: [] for name in work}
     names = list(work)
@@ -72,7 +72,7 @@ def ratio_of(tallies: Sequence[Tally], others: Sequence[Tally]) -> float:
 
 
 def quantile(values: Sequence[float], part: float) -> float:
-    """The value that ``part`` of the values do not exceed (nearest rank); raises ValueError for no values."""
+    """The value that ``part`` of the values do not exceed (nearest rank); raises ValueError if there are none."""
     if not values:
         raise ValueError("no values")
     ranked = sorted(values)
@@ -80,7 +80,7 @@ def quantile(values: Sequence[float], part: float) -> float:
 
 
 def private_bytes() -> int:
-    """Memory that is this process's own now: without mapped files (Linux); its peak so far elsewhere."""
+    """This process's own memory now, without mapped files (Linux); on other systems, its peak so far."""
     try:
         with open("/proc/self/status", encoding="ascii", errors="replace") as file:
             fields = dict(line.split(":", 1) for line in file if line.startswith(("RssAnon", "RssShmem")))

@@ -1,4 +1,4 @@
-"""How fast memory, storage, hash and decoder are by themselves, on this machine and for these samples."""
+"""How fast memory, storage, hashing and decoding are on their own, on this machine and for these samples."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _HASHED_AT_ONCE = 64
 
 
 def copy_memory(seconds: float) -> Tally:
-    """Bytes copied by one thread, between two buffers that no cache holds."""
+    """Bytes copied by one thread, between two buffers too large for any cache."""
     import numpy as np
 
     source, target = np.ones(_COPY_BYTES, np.uint8), np.empty(_COPY_BYTES, np.uint8)
-    np.copyto(target, source)  # the first touch of fresh memory is not copying
+    np.copyto(target, source)  # touching new memory for the first time takes longer than copying
 
     def steps() -> Iterator[float]:
         while True:
@@ -40,7 +40,7 @@ def copy_memory(seconds: float) -> Tally:
 
 
 def read_cold(dataset: Dataset, shards: Sequence[ShardEntry], seconds: float) -> Tally:
-    """Bytes read from storage as if for the first time: shard after shard, each once."""
+    """Bytes read from storage as if for the first time: shard by shard, each once."""
     store = dataset.shards
     if isinstance(store, LocalStore):
         return run_for(seconds, (float(count) for entry in shards for count in cold_blocks(store, entry.path)))
@@ -54,7 +54,7 @@ def _ranges(dataset: Dataset, shards: Sequence[ShardEntry]) -> Iterator[float]:
 
 
 def read_warm(store: LocalStore, shards: Sequence[ShardEntry], seconds: float) -> Tally:
-    """Bytes read again and again from the page cache, from as many shards as a tenth of the time can read."""
+    """Bytes read repeatedly from the page cache, from as many shards as can be read in a tenth of the time."""
     warm = list(shards[:1])
     for entry in shards[1:]:
         if run_for(seconds / 10, _cached(store, warm)).seconds < seconds / 10:
@@ -81,14 +81,14 @@ def hash_payloads(payloads: Sequence[bytes], seconds: float) -> Tally:
 
 
 def decode_images(images: Sequence[bytes], image_type: str, threads: int, seconds: float) -> Tally:
-    """Images decoded to RGB in tight loops, one a thread, each into its own memory again and again."""
+    """Images decoded to RGB in tight loops, one per thread, each reusing its own memory."""
     return work_on(images, lambda: decoder_for(image_type), threads, seconds)
 
 
 def work_on(
     images: Sequence[bytes], make: Callable[[], Callable[[bytes | memoryview], Any]], threads: int, seconds: float
 ) -> Tally:
-    """Something done to images in tight loops, one a thread; ``make`` makes what each thread does."""
+    """Work done on images in tight loops, one per thread; ``make`` makes the function that a thread calls."""
 
     def loop(part: int) -> int:
         decode = make()

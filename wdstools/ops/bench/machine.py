@@ -1,4 +1,4 @@
-"""What a figure was measured on: the facts that belong beside it, and how much of the machine others were using."""
+"""What a figure was measured on: facts about the machine, and how much of it other programs were using."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 _PACKAGES = ("wdstools", "numpy", "pyarrow", "simplejpeg", "Pillow", "xxhash")
 _IDLE_FIELDS = (3, 4)  # idle and iowait in /proc/stat, proc(5)
-_GUEST_FIELDS = 8  # from here on counted in user time already
+_GUEST_FIELDS = 8  # the fields from here on are already part of user time
 
 
 def machine_facts(packages: Sequence[str] = _PACKAGES) -> dict[str, str]:
-    """Processor, memory, system, versions and load, each as people write it; "" where the system does not tell."""
+    """Processor, memory, system, versions and load, for display; "" if the system does not tell."""
     return {
         "cpu": _line_of("/proc/cpuinfo", "model name") or platform.processor() or platform.machine(),
         "cores": str(processors()),
@@ -31,7 +31,7 @@ def machine_facts(packages: Sequence[str] = _PACKAGES) -> dict[str, str]:
 
 
 def versions_of(packages: Sequence[str]) -> str:
-    """``name version, ...`` of those that are installed."""
+    """``name version, ...`` of the packages that are installed."""
     found = []
     for name in packages:
         try:
@@ -42,7 +42,7 @@ def versions_of(packages: Sequence[str]) -> str:
 
 
 def memory_bytes() -> int:
-    """Memory of the machine."""
+    """The machine's memory."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -55,13 +55,13 @@ def _line_of(path: str, name: str) -> str:
 
 
 class Others:
-    """Counts, from now on, how many cores other programs keep busy: in use, less what we and our children used."""
+    """Counts, from now on, how many cores other programs keep busy: all that are busy, less our own and our children's."""
 
     def __init__(self) -> None:
         self._start = self._now()
 
     def cores(self) -> float:
-        """Cores that others used since the start, on average; 0 where the system does not tell."""
+        """How many cores others have used since the start, on average; 0 if the system does not tell."""
         wall, busy, own = (now - then for now, then in zip(self._now(), self._start, strict=True))
         return max(0.0, (busy - own) / wall) if wall > 0 else 0.0
 

@@ -1,4 +1,4 @@
-"""Other loaders over the same shards, each round in a process of its own, so that bench can take them in turn."""
+"""Run other loaders over the same shards, each round in a process of its own, so that bench can run them in turn."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RUNNER = os.path.join(_FOLDER, "runner.py")
 
 
 def peer_path(name: str) -> str:
-    """The file of a peer that wdstools brings."""
+    """The file of a peer that comes with wdstools."""
     return os.path.join(_FOLDER, f"peer_{name}.py")
 
 
@@ -33,11 +33,11 @@ def check_peers(names: Sequence[str], task: Task) -> None:
     if names and (
         not isinstance(task.dataset.shards, LocalStore) or not {"jpg", "txt"} <= set(task.dataset.manifest.members)
     ):
-        raise UsageError("peers are compared on local shards of jpg and txt", where=option("compare"))
+        raise UsageError("peers can only be compared on local shards with jpg and txt", where=option("compare"))
 
 
 def peer_work(name: str, task: Task, scratch: str) -> Callable[[float], Tally]:
-    """Batches of a peer for some seconds, in this interpreter; raises UsageError where it does not run."""
+    """Batches of a peer for some seconds, with this interpreter; raises UsageError if it does not run."""
     assert isinstance(task.dataset.shards, LocalStore)
     store = task.dataset.shards
     options = {
@@ -58,8 +58,8 @@ def peer_work(name: str, task: Task, scratch: str) -> Callable[[float], Tally]:
 
 
 def run_peer(python: str, path: str, task: dict[str, Any]) -> dict[str, Any]:
-    """What one run of a peer says; raises UsageError (``peer-failed``) with the peer's last words."""
-    with tempfile.TemporaryFile("w+") as noise:  # a pipe nobody reads would stop a peer that talks
+    """The result of one run of a peer; raises UsageError (``peer-failed``) with the peer's last line of output."""
+    with tempfile.TemporaryFile("w+") as noise:  # a pipe that nobody reads would block a peer that writes a lot
         done = subprocess.run(
             [python, RUNNER, path, json.dumps(task)], stdout=subprocess.PIPE, stderr=noise, text=True, check=False
         )
@@ -68,7 +68,7 @@ def run_peer(python: str, path: str, task: dict[str, Any]) -> dict[str, Any]:
     if done.returncode:
         name = os.path.basename(path).removeprefix("peer_").removesuffix(".py")
         raise UsageError(
-            "a peer does not run here",
+            "the peer does not run here",
             code="peer-failed",
             where=name,
             got=words[-1] if words else f"exit code {done.returncode}",

@@ -1,4 +1,4 @@
-"""The steps on images that will train: named ones, and functions of the user's."""
+"""The steps applied to images in training: named pipelines, and user functions."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 
 
 def steps_of(options: BenchChoices) -> Callable[..., Any] | None:
-    """What is done to images, if anything; raises UsageError for a function that cannot be found."""
+    """The steps applied to images, if any; raises UsageError for a function that cannot be found."""
     named, transform = options["pipeline"], options["transform"]
     if named is not None and transform is not None:
-        raise UsageError("two pipelines at once", where=option("transform"), expected=f"none with {option('pipeline')}")
+        raise UsageError(
+            "two pipelines are given", where=option("transform"), expected=f"none with {option('pipeline')}"
+        )
     if named is not None:
         return _named(named)
     return None if transform is None else _found(transform)
@@ -40,7 +42,7 @@ def _named(name: str) -> steps.Pipeline:
 
 
 def _found(text: str) -> Callable[..., Any]:
-    """The function that ``module:name`` names, looked for in the working folder too."""
+    """The function that ``module:name`` names, also looked for in the working folder."""
     module, _, name = text.partition(":")
     where = option("transform")
     if not module or not name:
@@ -51,29 +53,29 @@ def _found(text: str) -> Callable[..., Any]:
         try:
             found = importlib.import_module(module)
         except ImportError as error:
-            raise UsageError("a module cannot be imported", where=where, got=f"{module}: {error}") from error
+            raise UsageError("the module cannot be imported", where=where, got=f"{module}: {error}") from error
     function = getattr(found, name, None)
     if not callable(function):
         known = ", ".join(sorted(one for one in vars(found) if one[0] != "_" and callable(vars(found)[one]))[:10])
-        raise UsageError("a module has no such function", where=where, expected=known, got=text)
+        raise UsageError("the module has no such function", where=where, expected=known, got=text)
     return Told(function, text)
 
 
 class Told:
-    """The function of the user's: what it raises is told as its own. It takes what the function takes, and pickles as that does."""
+    """The user's function, with its errors reported as its own. It takes the same arguments, and pickles the same way."""
 
     def __init__(self, function: Callable[..., Any], text: str) -> None:
         self.__wrapped__ = function
         self._text = text
 
     def __call__(self, *given: Any) -> Any:
-        """What the function gives."""
+        """What the function returns."""
         with Calling(f"{option('transform')} {self._text}"):
             return self.__wrapped__(*given)
 
 
 def decode_through(transform: Callable[..., Any]) -> Callable[[bytes | memoryview], Any]:
-    """What one thread does to each image: decode it and take it through the steps."""
+    """What one thread does to each image: decode it and apply the steps."""
     decoder, numbers, draws = Decoder("rgb", None), count(), Draws(0, 0)
     if isinstance(transform, steps.Pipeline):
         place = np.empty(transform.shape(3), transform.dtype)

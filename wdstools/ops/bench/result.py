@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """How fast one part of the machine is by itself, in samples of this dataset and in bytes of its shards."""
+    """How fast one part of the machine is on its own, in samples of this dataset and in bytes of its shards."""
 
     name: str
     samples_per_s: float
@@ -21,10 +21,10 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """How fast samples came by one way of reading.
+    """How fast samples arrived with one way of reading.
 
-    ``limit`` names the limit that this way runs against and ``share`` says how much of it was reached, the median of
-    ratios measured side by side. ``cpu_cores`` is processor time by wall time; None where other processes did the work.
+    ``limit`` names the limit that applies to it, and ``share`` says how much of that was reached, as the median of ratios
+    measured side by side. ``cpu_cores`` is processor time per wall time; None if other processes did the work.
     """
 
     name: str
@@ -37,12 +37,12 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class BenchResult:
-    """What ``bench`` measured: speeds, the limits they run against, the time of every batch, and what follows.
+    """What ``bench`` measured: speeds, the limits that apply to them, the time of every batch, and advice.
 
-    ``speeds`` go from raw bytes to batches; ``scaling`` holds batches by number of threads; ``peers`` other loaders'
-    batches of the same shards. ``first_batch_ms`` counts from opening the dataset. ``batch_ms`` are the times between
-    batches, in order. ``peak_memory_bytes`` is this process's own memory while batches were read, without mapped
-    files. ``mixing`` is 1 where the order is a true permutation, 0 where it is the order on disk.
+    ``speeds`` go from raw bytes to batches; ``scaling`` is the rate of batches by number of threads; ``peers`` are other
+    loaders' batches from the same shards. ``first_batch_ms`` counts from opening the dataset. ``batch_ms`` are the times
+    between batches, in order. ``peak_memory_bytes`` is this process's own memory while batches were read, without mapped
+    files. ``mixing`` is 1 for a true permutation and 0 for the order on disk.
     """
 
     dataset: str

@@ -1,4 +1,4 @@
-"""bench: how fast a dataset reaches a training loop here, what bounds it, and what to change."""
+"""bench: measure how fast a dataset reaches a training loop here, what limits it, and what to change."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ _BATCH_SIZE = 64
 _PAYLOADS = 2_000
 _PAYLOAD_BYTES = 1 << 26
 _POINTS = 2_000
-#: The part of the memory that a page cache can be expected to hold.
+#: The share of the memory that can be expected to be page cache.
 _CACHE_PART = 0.7
 COLD, WARM = "storage, cold", "storage, warm"
 PIPELINE = "pipeline"
-#: Each way of reading and the limit that it runs against.
+#: Each way of reading, and the limit that applies to it.
 _AGAINST = {"raw": WARM, "verified": "hash", "decoded": "decoder, 1 thread", "batches": "decoder"}
 
 
@@ -57,21 +57,21 @@ def bench(
     progress: Progress | None = None,
     **choices: Unpack[BenchChoices],
 ) -> BenchResult:
-    """Measure how fast one split of a dataset reaches a training loop here, what bounds it, and what to change.
+    """Measure how fast one split of a dataset reaches a training loop here, what limits it, and what to change.
 
-    Everything runs in turn, in one process; nothing is written but a cache.
+    Everything runs in turn, in one process; only caches are written.
 
     Args:
-        where: The dataset's folder or URL; it is opened as a training would.
+        where: The dataset's folder or URL; it is opened as it would be for training.
         executor: Measures, as one task: on a cluster, on one of its hosts. Without one, this process does.
         progress: Receives how many of the four parts are measured.
-        **choices: What is measured, for how long, and how the dataset is opened; see ``BenchChoices``.
+        **choices: What to measure, for how long, and how to open the dataset; see ``BenchChoices``.
 
     Returns:
-        Rates in samples and bytes a second, times in milliseconds, and advice in sentences.
+        Rates in samples and bytes per second, times in milliseconds, and advice in sentences.
 
     Raises:
-        UsageError: There is no such split or peer, or a choice is not possible.
+        UsageError: There is no such split or peer, or an option is invalid.
         WdsError: The dataset could not be read.
     """
     task = _BenchTask(os.fspath(where), settle(BenchChoices, choices))
@@ -82,7 +82,7 @@ def bench(
 
 @dataclass(frozen=True, slots=True)
 class _BenchTask:
-    """What is to be measured."""
+    """What to measure."""
 
     local_paths: ClassVar[tuple[str, ...]] = ("where",)
 
@@ -91,7 +91,7 @@ class _BenchTask:
 
 
 def _bench(given: _BenchTask, tick: Tick) -> BenchResult:
-    """Measure one dataset on the machine that this runs on."""
+    """Measure one dataset on this machine."""
     options = given.options
     opened = partial(open_dataset, given.where, **part(OpenChoices, options))
     task = _task_of(opened(), options)
@@ -126,7 +126,7 @@ def _task_of(dataset: Dataset, options: BenchChoices) -> Task:
     batch_size = min(_BATCH_SIZE, samples) if options["batch_size"] is None else options["batch_size"]
     if not 1 <= batch_size <= samples:
         raise UsageError(
-            "a batch must fit in the split",
+            "a batch cannot be larger than the split",
             where=option("batch_size"),
             expected=f"1 to {samples:,}",
             got=f"{batch_size:,}",
@@ -142,7 +142,7 @@ def _storage_limits(task: Task, seconds: float) -> dict[str, Tally]:
 
 
 def _measure(task: Task, options: BenchChoices) -> dict[str, list[Tally]]:
-    """Limits that can be measured again and again, ways of reading, and peers: all in turn."""
+    """Measure repeatable limits, ways of reading, and peers, all in turn."""
     payloads = _payloads(task)
     store, shards = task.dataset.shards, task.dataset.manifest.splits[task.split]
     work: dict[str, Callable[[float], Tally]] = {
@@ -182,7 +182,7 @@ def _payloads(task: Task) -> list[bytes]:
 
 
 def _scaling(task: Task, seconds: float, known: float) -> dict[int, float]:
-    """Batches a second by threads: 1, 2, 4 ... up to those asked for, whose rate is known."""
+    """Batches per second by number of threads: 1, 2, 4 ... up to the number asked for, whose rate is known."""
     counts = [1 << power for power in range(task.threads.bit_length()) if 1 << power < task.threads]
     found = {}
     for threads in counts:
@@ -251,8 +251,8 @@ def _limits(task: Task, measured: _Measured, sample_bytes: float) -> tuple[Limit
         "hash": "one thread computes XXH3-64 of images in memory",
         "decoder": f"{task.threads} threads in tight loops",
         "decoder, 1 thread": "one thread in a tight loop",
-        PIPELINE: f"{task.threads} threads decode and take the steps in tight loops",
-        f"{PIPELINE}, 1 thread": "one thread does so",
+        PIPELINE: f"{task.threads} threads decode and apply the steps in tight loops",
+        f"{PIPELINE}, 1 thread": "one thread does the same",
     }
     by_bytes = {"memory", COLD, WARM}
     rates = {name: tally.rate for name, tally in measured.storage.items()}
@@ -271,7 +271,7 @@ def _speed(name: str, found: Mapping[str, Sequence[Tally]], sample_bytes: float)
         limit = PIPELINE
     rate = rate_of(tallies)
     cores = sum(tally.cpu_seconds for tally in tallies) / sum(tally.seconds for tally in tallies)
-    if limit not in found:  # storage far away has no warm limit
+    if limit not in found:  # remote storage has no warm limit
         return Speed(name, rate, rate * sample_bytes, cores)
     share = ratio_of(tallies, found[limit]) * (sample_bytes if limit == WARM else 1)
     return Speed(name, rate, rate * sample_bytes, cores, limit, share)
@@ -283,6 +283,6 @@ def _peer(name: str, found: Mapping[str, Sequence[Tally]], sample_bytes: float) 
 
 
 def _thinned(values: Sequence[float]) -> tuple[float, ...]:
-    """At most so many values that a picture can show them: the largest of each run of neighbours."""
+    """No more values than a chart can show: the largest of each run of neighbours."""
     step = -(-len(values) // _POINTS)
     return tuple(round(max(values[at : at + step]), 3) for at in range(0, len(values), step))

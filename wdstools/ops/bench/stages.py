@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 _LOOK_EVERY = 128
 _LOOK_AT_MEMORY_EVERY = 8
-#: Batches that a loader may have made ahead while another contender was running.
+#: How many batches a loader may have prepared while another contender was running.
 _AHEAD = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What is read, and how."""
+    """What to read, and how."""
 
     dataset: Dataset
     split: str
@@ -41,7 +41,7 @@ class Task:
 
     @property
     def image(self) -> str:
-        """The extension of the images. Raises UsageError (``no-images``) where there are none."""
+        """The extension of the images. Raises UsageError (``no-images``) if there are none."""
         return image_extension(self.dataset)
 
     def open_loader(self, threads: int | None = None) -> Loader:
@@ -54,13 +54,13 @@ class Task:
             threads=threads or self.threads,
             remainder="drop",
             image_transform=self.steps,
-            # what a function takes and gives may be of any size
+            # a function may take and return images of any size
             fit="stretch" if self.steps is None or isinstance(self.steps, Pipeline) else "list",
         )
 
 
 def read_raw(task: Task, seconds: float) -> Tally:
-    """Every member's bytes copied out, in order, unchecked; one thread."""
+    """Every member's bytes copied, in order, unchecked; one thread."""
     readers = (ShardReader(task.dataset, entry, check=False) for entry in task.dataset.manifest.splits[task.split])
     samples = (dict(reader.sample(row)) for reader in cycle(readers) for row in range(len(reader)))
     return run_for(seconds, _counted(samples))
@@ -73,7 +73,7 @@ def read_verified(task: Task, seconds: float) -> Tally:
 
 
 def read_decoded(task: Task, seconds: float) -> Tally:
-    """The same, and the image decoded; one thread."""
+    """As ``read_verified``, with the image decoded; one thread."""
     decode = decoder_for(task.image)
     reader = stream(task.dataset, task.split, shuffle=task.shuffle)
     samples = (sample for _ in iter(int, 1) for sample in reader)
@@ -82,7 +82,7 @@ def read_decoded(task: Task, seconds: float) -> Tally:
 
 @contextmanager
 def batches(task: Task, threads: int | None = None) -> Iterator[Callable[[float], Tally]]:
-    """The loader's batches, one open loader for all calls; it is closed with the block."""
+    """The loader's batches, from one loader for all calls, which is closed at the end of the block."""
     with closing(task.open_loader(threads)) as opened:
         stocked = _endless(opened)
 
@@ -103,14 +103,14 @@ def _endless(opened: Loader) -> Iterator[float]:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The start of training: milliseconds from opening the dataset to its first batch, and the memory it took then."""
+    """The start of training: milliseconds from opening the dataset to its first batch, and the peak memory."""
 
     first_batch_ms: float
     peak_memory_bytes: int
 
 
 def start_training(task: Task, open_again: Callable[[], Dataset], seconds: float) -> Start:
-    """Open the dataset anew, read batches for some time, and watch the memory; before anything else fills it."""
+    """Open the dataset again, read batches for some time, and watch the memory, before anything else uses it."""
     begin = time.perf_counter()
     fresh = replace(task, dataset=open_again())
     peak = 0
@@ -126,6 +126,6 @@ def start_training(task: Task, open_again: Callable[[], Dataset], seconds: float
 
 
 def _counted(samples: Iterator[object]) -> Iterator[float]:
-    """Looking at the clock costs as much as a sample: look now and then."""
+    """Count samples in groups: looking at the clock costs as much as a sample."""
     while done := sum(1 for _ in islice(samples, _LOOK_EVERY)):
         yield done

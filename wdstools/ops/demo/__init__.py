@@ -1,4 +1,4 @@
-"""demo: a small dataset made and packed, to try everything on."""
+"""demo: make and pack a small dataset to try everything on."""
 
 from wdstools.ops.demo.run import pack_demo, run_demo
 

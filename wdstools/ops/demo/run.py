@@ -1,4 +1,4 @@
-"""demo: the main job from end to end on made-up photographs, each step as the command a user would type."""
+"""demo: the main workflow from end to end on made-up photographs, each step as the command that a user would type."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """What the tour made, and that each of its steps came out as it should."""
+    """What the demo made; there is one only if each step went as it should."""
 
     source: str
     dataset: str
@@ -43,14 +43,17 @@ class DemoResult:
 
 
 def run_demo(folder: str, samples: int, *, executor: Executor, say: Say, progress: Progress) -> DemoResult:
-    """The tour. Everything lies below ``folder``, which must not exist; ``say`` gets each line for people.
+    """Run the demo. Everything goes below ``folder``, which must not exist; ``say`` gets each line of output.
 
-    Raises IntegrityError if a step does not come out as it should.
+    Raises IntegrityError if a step does not go as it should.
     """
     refuse_elsewhere(folder)
     if os.path.exists(folder):
         raise StoreError(
-            "the folder exists", code="destination-not-empty", where=folder, hint="choose another, or remove it"
+            "the folder already exists",
+            code="destination-not-empty",
+            where=folder,
+            hint="choose another one, or remove it",
         )
     source, shards, damaged = f"{folder}/source", f"{folder}/shards", f"{folder}/damaged"
     say(f"# {samples:,} made-up photographs with captions, some of them faulty: {source}")
@@ -76,13 +79,13 @@ def run_demo(folder: str, samples: int, *, executor: Executor, say: Say, progres
 
 
 def pack_demo(source: str, dest: str, *, executor: Executor, progress: Progress) -> PackResult:
-    """Pack the demo's folder as the golden manifest was made."""
+    """Pack the demo's folder with the options of the golden manifest."""
     options = make_options(name=DEMO_NAME, shard_samples=DEMO_SHARD_SAMPLES)
     return run_pack(open_source(source), dest, options, executor=executor, progress=progress)
 
 
 def _damage(dataset: Dataset, shards: str, damaged: str, say: Say, executor: Executor, progress: Progress) -> str:
-    """Flip one bit in a copy, and see that exactly that sample is named."""
+    """Flip one bit in a copy, and check that exactly that sample is named."""
     entry = dataset.manifest.splits["train"][0]
     row = dataset.index(entry).slice(entry.samples // 2, 1).to_pylist()[0]
     at = row["members"][0]["offset"] + row["members"][0]["size"] // 2
@@ -100,7 +103,9 @@ def _damage(dataset: Dataset, shards: str, damaged: str, say: Say, executor: Exe
     for finding in report.findings:
         say(str(finding))
     if [finding.key for finding in report.findings] != [row["key"]]:
-        raise IntegrityError("the damage was not found where it is", report=report, where=damaged, expected=row["key"])
+        raise IntegrityError(
+            "the damage was not found where it was made", report=report, where=damaged, expected=row["key"]
+        )
     return str(row["key"])
 
 
@@ -117,6 +122,6 @@ def _read_back(dataset: Dataset, source: str) -> int:
                 except OSError as error:
                     raise storage_error(error, path) from None
                 if not same:
-                    raise IntegrityError("a sample is not its source file", where=path)
+                    raise IntegrityError("a sample differs from its source file", where=path)
             count += 1
     return count

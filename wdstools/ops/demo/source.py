@@ -1,7 +1,7 @@
-"""A folder of made-up photographs with captions, the same on every machine: integer arithmetic and no download.
+"""Make a folder of photographs with captions, the same on every machine, with integer arithmetic and no download.
 
-The images have the statistics that matter for measuring: 300x300 JPEGs of quality 75, 16 to 20 KB in the mean, and
-decoded at the rate of real photographs of that size (``benchmarks/demo_images.py`` shows both).
+The images have the statistics that matter for measuring: 300x300 JPEGs of quality 75, 16 to 20 KB on average, which decode
+as fast as real photographs of that size (``benchmarks/demo_images.py`` shows both).
 """
 
 from __future__ import annotations
@@ -98,9 +98,9 @@ class MakeTask:
 
 
 def make_source(folder: str, samples: int, *, executor: Executor, progress: Progress) -> None:
-    """Write ``samples`` pairs in the layout of InstaCities1M after splitting, with a few faults planted.
+    """Write ``samples`` pairs in the layout of InstaCities1M after splitting, with a few planted faults.
 
-    About one in a hundred images is a byte-for-byte copy of another; of each 500 samples one image is cut, one is a
+    About one in a hundred images is a byte-for-byte copy of another; in every 500 samples one image is truncated, one is a
     PNG under the name of a JPEG, and one caption is not UTF-8. The folder must not exist.
     """
     if samples < 1:
@@ -139,7 +139,7 @@ def write_samples(task: MakeTask, tick: Tick) -> None:
 
 
 def image_bytes(number: int) -> bytes:
-    """The file of one image; see ``make_source`` for the faults."""
+    """The content of one image file; see ``make_source`` for the faults."""
     if number % 100 == 99:
         number = int(_random(number, 1)[0]) % number
         number -= number % 100 == 99
@@ -151,7 +151,7 @@ def image_bytes(number: int) -> bytes:
 
 
 def caption_bytes(number: int, city: str) -> bytes:
-    """The file of one caption: words, emoji, other scripts and hashtags."""
+    """The content of one caption file: words, emoji, other scripts and hashtags."""
     if number % 500 == 375:
         return b"caf\xe9 #" + city.encode()
     draws = [int(value) for value in _random(number * 31 + 7, 24)]
@@ -161,7 +161,7 @@ def caption_bytes(number: int, city: str) -> bytes:
 
 
 def draw(number: int) -> NDArray[np.uint8]:
-    """One picture, [300, 300, 3] uint8: cloudy textures of every scale, detail in places, edges, weak colour."""
+    """One picture, [300, 300, 3] uint8: cloudy textures at every scale, detail in places, edges, weak colour."""
     draws = _random(number * 1_000_003 + 1, 96)
 
     def pick(at: int, below: int) -> int:
@@ -187,7 +187,7 @@ def draw(number: int) -> NDArray[np.uint8]:
 
 @lru_cache(maxsize=1)
 def _textures() -> tuple[NDArray[np.int16], ...]:
-    """A tile of smooth noise for each cell size, from which pictures are cut."""
+    """A tile of smooth noise for each cell size, from which pictures are cropped."""
     tiles = []
     for number, cell in enumerate(_CELLS):
         side = _TILE // cell + 2

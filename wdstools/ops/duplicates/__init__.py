@@ -1,4 +1,4 @@
-"""duplicates: images and captions that a dataset holds more than once, and images that two sets share."""
+"""duplicates: find images and captions that a dataset has more than once, and images that two sets share."""
 
 from wdstools.ops.duplicates.against import SharedImage, SharedImages, find_shared
 from wdstools.ops.duplicates.find import find_duplicates

@@ -1,4 +1,4 @@
-"""duplicates --against: which images of one set are in others, for instance those of a public test set."""
+"""duplicates --against: find images of one set that are also in others, for instance in a public test set."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SharedImage:
-    """An image of the set that another set holds too, at the strictest level that shows it.
+    """An image of the set that another set also has, at the strictest level that finds it.
 
-    ``other`` is the other set, ``other_key`` the first of its images (by key) that is the same. ``phash`` and
-    ``phash16`` are differing bits, of 64 and 256. ``place`` and ``other_place`` are shard and row in a dataset.
+    ``other`` is the other set, and ``other_key`` its first matching image (by key). ``phash`` and ``phash16`` are the
+    numbers of differing bits, of 64 and 256. ``place`` and ``other_place`` are shard and row in a dataset.
     """
 
     key: str
@@ -55,8 +55,8 @@ class SharedImage:
 class SharedImages:
     """What a set of images shares with others. Iterates over the shared images, by key.
 
-    ``others`` counts the images of each other set, ``held`` how many of those this set holds. ``false_pairs_bound`` is
-    an upper bound of the pairs of different photographs that agree by chance; for other pictures none is known.
+    ``others`` counts the images of each other set, and ``held`` how many of those this set has. ``false_pairs_bound`` is an
+    upper bound for the number of pairs of different photographs that match by chance; for other pictures no bound is known.
     """
 
     name: str
@@ -67,12 +67,12 @@ class SharedImages:
     held: Mapping[str, int]
     unreadable: tuple[tuple[str, str], ...] = ()
     false_pairs_bound: float = 0.0
-    #: Of the images, as far as they have digests: what a folder or a file of hashes holds has none.
+    #: About the images, as far as they have digests; those in a folder or a file of hashes have none.
     proved: Proved = Proved.NOTHING
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The keys of this set's images that any of the others holds, each once, sorted."""
+        """The keys of this set's images that any other set has, each once, sorted."""
         return tuple(sorted({image.key for image in self.shared}))
 
     def __iter__(self) -> Iterator[SharedImage]:
@@ -90,28 +90,30 @@ def find_shared(
     progress: Progress | None = None,
     **choices: Unpack[AgainstChoices],
 ) -> SharedImages:
-    """Find the images of one set that others hold too. The search is exact, and the same in both directions.
+    """Find the images of one set that others also have. The search is exhaustive, and symmetric.
 
     Args:
         dataset: A dataset, its folder or URL; a folder, zip or tar of images; or a file of hashes.
-        against: The others, each one of these.
+        against: The other sets, each one of these.
         executor: Does the work; without one, this process does.
         progress: Receives the number of images done.
-        **choices: What counts as the same; see ``AgainstChoices``.
+        **choices: What counts as a duplicate; see ``AgainstChoices``.
 
     Returns:
-        The images that are shared, with what they are the same as.
+        The shared images, with their matches.
 
     Raises:
-        UsageError: A choice is not possible, or there is nothing to compare the dataset with.
+        UsageError: An option is invalid, or there is nothing to compare the dataset with.
         NotFoundError: There is no such set.
         FormatError: A manifest, an index or a file of hashes is damaged.
         IntegrityError: A shard is damaged.
-        StoreError: Storage could not be read, or hashes could not be kept.
+        StoreError: Storage could not be read, or hashes could not be stored.
     """
     chosen = settle(AgainstChoices, choices)
     if not against:
-        raise UsageError("nothing to compare with", where=option("against"), expected="a dataset, a folder or hashes")
+        raise UsageError(
+            "there is nothing to compare with", where=option("against"), expected="a dataset, a folder or hashes"
+        )
     level, cache = chosen["level"], None if chosen["cache"] is None else os.fspath(chosen["cache"])
     executor, progress = executor_or_here(executor), progress or Silent()
 

@@ -1,4 +1,4 @@
-"""Captions that repeat: after one normalisation, and sets of hashtags that bots leave on many images."""
+"""Repeated captions, compared after normalisation, and repeated sets of hashtags, which bots leave on many images."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 _TOP = 50
 _KEYS_SHOWN = 5
-#: A set of hashtags beside fewer images is taken for chance.
+#: A set of hashtags with fewer images than this is taken for chance.
 _FEWEST_IMAGES = 10
 
 
 def count_captions(
     dataset: Dataset, keys: pa.Array, digests: NDArray[np.uint64], over_long: NDArray[np.bool_]
 ) -> CaptionCounts:
-    """Counts over all samples, ``digests`` being [N, 2]: of the normalised caption, and of its set of hashtags.
+    """Counts over all samples; ``digests`` [N, 2] are of the normalised caption and of its set of hashtags.
 
-    The texts themselves are read only of the few that are shown.
+    The texts themselves are read only for the few that are shown.
     """
     captions, tags = digests[:, 0], digests[:, 1]
     there = captions[captions != 0]

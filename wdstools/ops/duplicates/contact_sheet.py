@@ -1,4 +1,4 @@
-"""Small pictures of duplicates, for a page: read, checked, made small, and limited in number."""
+"""Thumbnails of duplicates for a page: read, verified, scaled down, and limited in number."""
 
 from __future__ import annotations
 
@@ -18,17 +18,16 @@ if TYPE_CHECKING:
 
 _SIDE = 128
 _QUALITY = 70
-#: About 4 KB each: a page with all of them is still of 3 MB.
+#: About 4 KB each, so that a page with all of them is still only 3 MB.
 MOST_THUMBNAILS = 600
 _OF_A_GROUP = 12
 _CAPTION_CHARACTERS = 300
 
 
 def thumbnails(dataset: Dataset, found: DuplicateGroups, most: int = MOST_THUMBNAILS) -> dict[str, Thumbnail]:
-    """Pictures and captions by key, of the largest and of the least certain groups, until there are ``most``.
+    """Thumbnails and captions by key, from the largest and the least certain groups, until there are ``most``.
 
-    Of each group the first few.
-    An image that cannot be decoded has no picture.
+    Each group contributes its first few. An image that cannot be decoded has no thumbnail.
     """
     entries = {entry.path: entry for _, entry in dataset.manifest.shards}
     extension = image_extension(dataset)
@@ -47,7 +46,7 @@ def thumbnails(dataset: Dataset, found: DuplicateGroups, most: int = MOST_THUMBN
 
 
 def small_picture(data: bytes, side: int = _SIDE) -> str:
-    """The picture as a data URI of a JPEG; "" if it cannot be decoded."""
+    """A small version of the picture as a data URI of a JPEG; "" if it cannot be decoded."""
     try:
         small = small_jpeg(data, side, _QUALITY)
     except DamagedImageError:

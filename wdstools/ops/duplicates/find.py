@@ -1,4 +1,4 @@
-"""duplicates: how many images of a dataset are different ones, which are the same, and do its splits leak?"""
+"""duplicates: count how many distinct images a dataset has, group the duplicates, and check whether its splits leak."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ if TYPE_CHECKING:
 
 
 DEFAULT_LEVEL = "re-encode"
-#: What worker processes need.
+#: The modules that worker processes import first.
 WORKER_MODULES = ("wdstools.reader.hashes", "simplejpeg")
 _MOST_SPLITS = 64
-#: A search is announced that is expected to take more core-hours; and what hashing an image takes, in seconds, as measured.
+#: A search expected to take more core-hours than this is announced; and the measured time to hash an image, in seconds.
 _WORTH_TELLING, _HASH_SECONDS = 0.1, 0.65e-3
 
 
 @dataclass(frozen=True, slots=True)
 class ExpectedWork:
-    """About how many core-hours a search takes, and the hashing before it where no hashes are kept."""
+    """The approximate core-hours of a search, and of the hashing before it if no hashes are stored."""
 
     level: str
     search: float
@@ -53,7 +53,7 @@ class ExpectedWork:
 
 
 def expected_work(images: int, choices: DuplicateChoices) -> ExpectedWork | None:
-    """What to expect of a search among so many images; None where it takes less than a tenth of a core-hour."""
+    """The expected work of a search among this many images; None if it is less than a tenth of a core-hour."""
     chosen = settle(DuplicateChoices, choices)
     level = EXACT if chosen["method"] == "size" else chosen["level"] or DEFAULT_LEVEL
     widest = levels_up_to(level)[-1:]
@@ -68,43 +68,45 @@ def find_duplicates(
     progress: Progress | None = None,
     **choices: Unpack[DuplicateChoices],
 ) -> DuplicateGroups:
-    """Group the images of a dataset that are the same.
+    """Group the duplicate images of a dataset.
 
-    Level ``exact`` reads the indexes alone. The others hash every image once; the hashes are kept in
-    ``.wdstools/hashes``, or in ``cache``, a folder or a bucket, and are made again for shards that changed, for other
-    versions of the libraries, and where they came with the dataset and were not computed by this user. With ``root`` they are made of
-    samples that SHA-256 proves. ``method="size"``, which has no levels, compares width, height and file size, for
-    comparison with others. The result does not depend on workers or on the order of shards.
+    Level ``exact`` reads only the indexes. The other levels hash every image once. The hashes are stored in
+    ``.wdstools/hashes``, or in ``cache``, a folder or a bucket. They are computed again for shards that have changed, for
+    other versions of the libraries, and if they came with the dataset instead of being computed by this user. With ``root``
+    they are computed from samples that SHA-256 proves. ``method="size"``, which has no levels, compares width, height and
+    file size, for comparison with other tools. The result does not depend on the workers or on the order of shards.
 
     Args:
         dataset: A dataset, its folder or URL.
         executor: Does the work; without one, this process does.
         progress: Receives the number of images done.
-        **choices: What counts as the same; see ``DuplicateChoices``.
+        **choices: What counts as a duplicate; see ``DuplicateChoices``.
 
     Returns:
-        The groups, with how many images are different ones and which splits leak.
+        The groups, the number of distinct images, and the leaks between splits.
 
     Raises:
-        UsageError: A choice is not possible, or the dataset has too many splits.
+        UsageError: An option is invalid, or the dataset has too many splits.
         NotFoundError: There is no dataset, or an index is missing.
         FormatError: A manifest or an index is damaged.
         IntegrityError: A shard is damaged.
-        StoreError: Storage could not be read, or hashes could not be kept.
+        StoreError: Storage could not be read, or hashes could not be stored.
     """
     chosen = settle(DuplicateChoices, choices)
     method, level = chosen["method"], chosen["level"]
     if method == "size" and level is not None:
         raise UsageError(
-            "a file size is the same or it is not: it has no levels",
+            "file sizes are either equal or not: there are no levels for them",
             code="size-has-no-level",
             where=option("method", "size"),
             got=option("level", level),
-            hint=f"leave {option('level')} out, or leave {option('method', 'size')} out",
+            hint=f"leave out {option('level')}, or leave out {option('method', 'size')}",
         )
     dataset = as_dataset(dataset).anchor(chosen["root"])
     if len(dataset.manifest.splits) > _MOST_SPLITS:
-        raise UsageError("too many splits", expected=f"at most {_MOST_SPLITS}", got=str(len(dataset.manifest.splits)))
+        raise UsageError(
+            "the dataset has too many splits", expected=f"at most {_MOST_SPLITS}", got=str(len(dataset.manifest.splits))
+        )
     cache = None if chosen["cache"] is None else os.fspath(chosen["cache"])
     finder = _Finder(dataset, (level or DEFAULT_LEVEL) if method == "phash" else EXACT, cache)
     return finder.run(executor_or_here(executor), progress or Silent(), method, captions=chosen["captions"])
@@ -121,7 +123,7 @@ class _Finder:
         self.versions = library_versions() if self.levels else {}
 
     def run(self, executor: Executor, progress: Progress, method: str, *, captions: bool) -> DuplicateGroups:
-        """The answer."""
+        """Do everything."""
         if self.levels:
             compile_hashing(progress, self._count(), sum(entry.bytes for _, entry in self.shards))
             compile_search(progress, self._count(), widest=self.levels[-1])
@@ -159,7 +161,7 @@ class _Finder:
 
     def _counts(self, grouping: Grouping, images: Images) -> LevelCounts:
         sizes = np.bincount(grouping.leader, minlength=len(grouping.leader))
-        others = images.samples - len(sizes)  # like no other
+        others = images.samples - len(sizes)  # images without a duplicate
         leaks = {
             split: {
                 other: int(np.count_nonzero((images.split == a) & (grouping.near >> np.uint64(b) & np.uint64(1) > 0)))
@@ -181,7 +183,7 @@ class _Finder:
         )
 
     def _groups(self, images: Images, exact: Grouping, grouping: Grouping) -> tuple[DuplicateGroup, ...]:
-        """The groups of more than one, the largest first, then by key."""
+        """The groups of more than one image, the largest first, then by key."""
         sizes = np.bincount(grouping.leader, minlength=len(grouping.leader))
         rows = np.flatnonzero(sizes[grouping.leader] > 1)
         rows = rows[np.lexsort((rows, grouping.leader[rows], -sizes[grouping.leader[rows]]))]
@@ -230,6 +232,6 @@ class _Finder:
 
 
 def _equal_rows(table: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """For each row the first that is equal."""
+    """For each row, the first row that equals it."""
     _, first, number = np.unique(table, axis=0, return_index=True, return_inverse=True)
     return first[number.reshape(-1)].astype(np.int64)

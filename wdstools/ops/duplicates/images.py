@@ -1,7 +1,7 @@
-"""The images of a dataset that are compared: all of them, or of very many those that may be the same as another.
+"""The images of a dataset to compare: all of them or, if there are very many, those that may have a duplicate.
 
-Of very many a few bytes each are held (``Outlines``). What is found to be near another is then read once more, whole. Nothing
-that is looked for depends on the other images, so the groups are the same.
+Of very many images, only a few bytes each are held (``Outlines``). Those that turn out to be close to another are then read
+again in full. The others have no duplicate, so the groups are the same.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ if TYPE_CHECKING:
     from wdstools.progress import Progress
     from wdstools.reader.hashes import ShardPrints
 
-#: So many images are all held at once, with some 600 bytes each.
+#: Up to this many images are all held in memory, with some 600 bytes each.
 _FEW = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Images in order of their keys, one value a row in each column and in ``prints``; no other image is the same as any.
+    """Images in order of their keys, one row each in every column and in ``prints``; no other image is a duplicate of any.
 
-    Of all images, whether they are here or not: ``samples`` counts them, ``sizes`` how many differ in width, height and file
-    size, ``low`` those of low information.
+    About all images, whether they are here or not: ``samples`` is their number, ``sizes`` the number of distinct
+    combinations of width, height and file size, and ``low`` the number of low-information images.
     """
 
     keys: pa.Array
@@ -66,7 +66,7 @@ class Images:
 
 
 def images_of(question: Question, executor: Executor, progress: Progress) -> Images:
-    """The images that are compared."""
+    """The images to compare."""
     few = question.starts[-1] <= _FEW
     return (_all_of if few else _near_others)(question, executor, progress)
 
@@ -90,7 +90,7 @@ def _all_of(question: Question, executor: Executor, progress: Progress) -> Image
 
 
 def _near_others(question: Question, executor: Executor, progress: Progress) -> Images:
-    """Of very many images those that may be the same as another; two looks at each shard that has some."""
+    """Of very many images, those that may have a duplicate; shards that have some are read twice."""
     held = Held(question, executor)
     tasks = (OutlineTask(question.task(entry), held.whole, question.captions) for entry in question.entries)
     with under_way(progress, _step(question), held.count, "images") as tick:
@@ -122,7 +122,7 @@ def _step(question: Question) -> str:
 def _in_order(
     question: Question, known: Sequence[tuple[int, NDArray[np.int64], ShardPrints]], said: Said, executor: Executor
 ) -> Images:
-    """Images of some shards, of each some rows, by key: whatever order shards have, the result is one."""
+    """Some rows of some shards, by key, so that the result does not depend on the order of shards."""
     parts = [part for _, _, part in known]
     keys, order = in_order([part.keys for part in parts])
     counts = [len(rows) for _, rows, _ in known]
@@ -166,7 +166,7 @@ def _no_looks(rows: NDArray[np.int64]) -> NDArray[np.uint8]:
 
 _NO_WORDS = np.zeros((0, 5), np.uint64)
 _NO_PRINTS = Fingerprints(np.zeros((0, 2), np.uint64), _NO_WORDS, _NO_WORDS, np.zeros(0, np.float32), _no_looks)
-#: What a column is like that no shard is there for.
+#: What each column is like if there are no shards.
 _EMPTY: dict[str, NDArray[Any]] = {
     "exact": _NO_PRINTS.exact,
     "shape": np.zeros((0, 2), np.int32),

@@ -1,4 +1,4 @@
-"""Outlines of very many images as they come from workers: columns in memory, or in files that are mapped."""
+"""Outlines of very many images as they arrive from workers: columns in memory or in mapped files."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from wdstools.ops.duplicates.question import Question
     from wdstools.reader.outline import Captions, Outline, Shapes
 
-#: Words are sorted together once so many have come.
+#: Words are sorted together once this many have arrived.
 _AT_ONCE = 1 << 22
 
 
 class Held:
-    """Outlines as they come, of any shard: columns of so many rows, in memory or in files that are mapped."""
+    """Outlines of shards in any order: columns with a row for each image, in memory or in mapped files."""
 
     def __init__(self, question: Question, executor: Executor) -> None:
         self._question = question
@@ -49,7 +49,7 @@ class Held:
         self._captions: dict[int, Captions] = {}
 
     def put(self, number: int, outline: Outline) -> None:
-        """Take what came of a shard."""
+        """Take the outline of a shard."""
         mine = slice(int(self._starts[number]), int(self._starts[number + 1]))
         self._exact[mine] = outline.exact
         for column, given in (
@@ -74,12 +74,12 @@ class Held:
         )
 
     def said(self) -> Said:
-        """What is known of all images, once all have come."""
+        """What is known about all images, once all have arrived."""
         captions = [self._captions[number] for number in sorted(self._captions)]
         return replace(self._said, sizes=self._sizes.count(), counted=self._question.counted(captions))
 
     def outlines(self) -> Outlines:
-        """All of them."""
+        """All outlines."""
         equal = (self._exact, self._shape) if len(self._shape) else (self._exact,)
         return Outlines(equal, self._first, self._hashed, self._fingerprints() if self.whole else None)
 
@@ -115,7 +115,7 @@ def _longer(column: NDArray[np.uint64], more: NDArray[np.uint64]) -> NDArray[np.
 
 
 class Distinct:
-    """Counts shapes, each once, and holds no more of them than there are different ones, and some millions."""
+    """Counts distinct shapes, in memory for the distinct ones and some millions more."""
 
     def __init__(self) -> None:
         self._known = np.zeros(0, np.uint64)
@@ -124,7 +124,7 @@ class Distinct:
         self._odd: set[tuple[int, ...]] = set()
 
     def add(self, shapes: Shapes) -> None:
-        """Those of a shard."""
+        """Add the shapes of a shard."""
         self._odd |= shapes.odd
         self._held.append(each_once(np.delete(shapes.words, shapes.odd_rows)))
         self._waiting += len(self._held[-1])
@@ -132,7 +132,7 @@ class Distinct:
             self.count()
 
     def count(self) -> int:
-        """How many different ones have come."""
+        """How many distinct shapes there are so far."""
         self._known = each_once(np.concatenate((self._known, *self._held)))
         self._held.clear()
         self._waiting = 0

@@ -1,4 +1,4 @@
-"""Small pictures of images that two sets share, side by side, for a page."""
+"""Thumbnails of images that two sets share, side by side, for a page."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _NOTHING = Thumbnail("", "")
 def pair_pictures(
     found: SharedImages, mine: Dataset | str, others: Mapping[str, Dataset | str]
 ) -> Iterator[tuple[SharedImage, Thumbnail, Thumbnail]]:
-    """Each pair with its pictures, the least certain first, until there are enough.
+    """Each pair with its thumbnails, the least certain first, until there are enough.
 
-    A set that is no dataset is given by its path. Of a file of hashes the small gray pictures in it are shown.
+    A set that is not a dataset is given by its path. For a file of hashes, the small gray pictures in it are shown.
     """
     doubtful = sorted(found.shared, key=lambda image: (-image.phash16, image.key, image.other))
     shown = doubtful[: MOST_THUMBNAILS // 2]
@@ -39,7 +39,7 @@ def pair_pictures(
 
 
 def _pictures(one: Dataset | str, keys: set[str]) -> Callable[[str, tuple[int, int] | None], Thumbnail]:
-    """What gives a picture by its key, and by its place in a dataset."""
+    """A function that returns a thumbnail by key, or by place in a dataset."""
     if not isinstance(one, str):
         return lambda _, place: _picture(one, place)
     small = {key: Thumbnail(small_picture(data), "") for key, data in images_with_keys(one, keys)} if keys else {}

@@ -1,4 +1,4 @@
-"""What is asked of a dataset whose images are compared, and what is said of all of them."""
+"""What to find out about a dataset's images, and what is known about all of them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is to be compared. ``by_size``: width, height and file size too; ``captions``: the texts are counted."""
+    """What to compare. ``by_size``: compare width, height and file size, too; ``captions``: count captions."""
 
     dataset: Dataset
     levels: Sequence[Level]
@@ -45,23 +45,23 @@ class Question:
 
     @property
     def starts(self) -> NDArray[np.int64]:
-        """The number of each shard's first image, and behind the last the number of images."""
+        """The number of each shard's first image, and, at the end, the total number of images."""
         return np.cumsum([0, *(entry.samples for entry in self.entries)])
 
     def task(self, entry: ShardEntry) -> PrintTask:
-        """A shard to read."""
+        """The task of reading a shard."""
         return PrintTask(self.dataset, entry, self.place, self.versions)
 
     def looks(
         self, kept: Sequence[str], at: tuple[NDArray[np.int64], NDArray[np.int64]], executor: Executor
     ) -> NDArray[np.uint8]:
-        """The small pictures of images, by the numbers of their shards and their rows there; ``kept`` are the files of their hashes."""
+        """The small pictures of images, by shard number and row; ``kept`` are the files of their hashes."""
         assert self.place is not None
         files = list(zip(self.entries, kept, strict=True))
         return look_up(self.place, files, at, self.versions, executor)
 
     def counted(self, captions: Sequence[Captions]) -> CaptionCounts | None:
-        """The captions of all images, if they are asked for; their keys then are in memory."""
+        """The counts of all captions, if asked for; all keys are in memory then."""
         if not self.captions:
             return None
         keys, order = in_order([part.keys for part in captions])
@@ -73,7 +73,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What is said of all images."""
+    """What is known about all images."""
 
     sizes: int
     low: int
@@ -84,7 +84,7 @@ class Said:
 
 
 def in_order(parts: Sequence[pa.Array]) -> tuple[pa.Array, NDArray[np.int64]]:
-    """Keys in order, and what sorts them."""
+    """Keys in order, and the permutation that sorts them."""
     keys = wide_text(parts)
     order = to_numpy(pc.sort_indices(keys)).astype(np.int64)
     return one_chunk(keys.take(to_array(order, pa.int64()))), order

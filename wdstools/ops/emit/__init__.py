@@ -1,4 +1,4 @@
-"""emit: the files that other readers want, beside a dataset."""
+"""emit: write the files that other readers need next to a dataset."""
 
 from wdstools.ops.emit.consumers import CONSUMERS
 from wdstools.ops.emit.plan import emit, plan_emit

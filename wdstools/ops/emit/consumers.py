@@ -1,4 +1,4 @@
-"""The readers for whom files are emitted, and the files of each."""
+"""The readers for which files are emitted, and the files of each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONSUMERS: tuple[Consumer, ...] = tuple(name for name in get_args(Consumer) if n
 
 
 def consumers_of(names: Iterable[str]) -> tuple[str, ...]:
-    """The readers that names and lists of names stand for, in the order of ``CONSUMERS``; raises UsageError."""
+    """The readers given as names or comma-separated lists, in the order of ``CONSUMERS``; raises UsageError."""
     wanted = [part.strip() for name in names for part in name.split(",") if part.strip()]
     unknown = next((name for name in wanted if name not in (*CONSUMERS, "all")), None)
     if unknown is not None or not wanted:
@@ -34,7 +34,7 @@ def consumers_of(names: Iterable[str]) -> tuple[str, ...]:
 def files_for(
     dataset: Dataset, license_name: str | None, executor: Executor, consumer: str
 ) -> Iterable[tuple[str, bytes]]:
-    """The files that one reader wants, each with its path; indexes of shards are made over the executor."""
+    """The files that one reader needs, each with its path; the executor makes the indexes of shards."""
     manifest = dataset.manifest
     if consumer == "open_clip":
         yield from open_clip_files(manifest).items()

@@ -1,4 +1,4 @@
-"""emit: the files that other readers want, placed so that they do not break each other. They never change the root."""
+"""emit: the files that other readers need, placed so that they do not break each other. They never change the root."""
 
 from __future__ import annotations
 
@@ -48,24 +48,25 @@ def plan_emit(
     executor: Executor | None = None,
     **choices: Unpack[EmitChoices],
 ) -> EmitPlan:
-    """Plan the files that other readers want, beside what is there already; the root digest stays.
+    """Plan the files that other readers need, in addition to what is there; the root digest does not change.
 
-    The card is always written, because it protects Hugging Face from the others' files. Nothing is written beside tars
-    that are elsewhere than their manifest: links to them make its folder one that every reader opens.
+    The card is always written, because it keeps Hugging Face from reading the files for other readers. If tars are not in
+    the same place as their manifest, nothing is written next to them: links to them in the manifest's folder make it one
+    that every reader can open.
 
     Args:
         dataset: A dataset, its folder or URL.
-        consumers: For whom, of ``CONSUMERS``, or ``all``.
+        consumers: For which readers of ``CONSUMERS``, or ``all``.
         executor: Reads the indexes of shards; without one, this process does.
-        **choices: What the files say; see ``EmitChoices``.
+        **choices: What to put into the files; see ``EmitChoices``.
 
     Returns:
         The plan, with the contents of the files.
 
     Raises:
         UsageError: There is no such reader, or it cannot read this dataset.
-        StoreError: A file that wdstools did not write is in the way (``file-in-the-way``), or one that it wrote was changed
-            since (``emitted-changed``): it stays.
+        StoreError: A file that wdstools did not write is in the way (``file-in-the-way``), or one that it wrote has been
+            changed since (``emitted-changed``): it stays.
         WdsError: The dataset could not be opened.
     """
     license_name = settle(EmitChoices, choices)["license_name"]
@@ -74,7 +75,7 @@ def plan_emit(
     wanted = consumers_of(consumers)
     if dataset.manifest_key != MANIFEST_PATH:
         raise UsageError(
-            "files for other readers belong beside a dataset's manifest, and this is a manifest alone",
+            "files for other readers go next to the manifest in a dataset's folder, and this is a manifest alone",
             where=dataset.metadata.url,
             expected=f"a folder or URL with {MANIFEST_PATH}",
         )
@@ -115,7 +116,7 @@ def plan_emit(
     ]
     steps += [Step("link", path, detail=f"to the shard in {dataset.shards.url}") for path in links]
     steps += [*(Step("delete", path) for path in stale), *kept_steps(old)]
-    steps += [Step("write", EMITTED_PATH, len(emitted.dumps()), detail="what is emitted")]
+    steps += [Step("write", EMITTED_PATH, len(emitted.dumps()), detail="the list of emitted files")]
     return EmitPlan(
         "emit",
         dataset.metadata.url,
@@ -139,12 +140,12 @@ def emit(
     progress: Progress | None = None,
     **choices: Unpack[EmitChoices],
 ) -> EmitResult:
-    """Write the files that other readers need, or remove them: ``plan_emit`` or ``plan_emit_removal``, carried out.
+    """Write the files that other readers need, or remove them: ``plan_emit`` or ``plan_emit_removal``, applied.
 
     Args:
         dataset: A dataset, its folder or URL.
-        consumers: For whom, of ``CONSUMERS``, or ``all``.
-        remove: Remove what was emitted for them.
+        consumers: For which readers of ``CONSUMERS``, or ``all``.
+        remove: Remove the files emitted for them.
         executor: Reads the indexes of shards; without one, this process does.
         progress: Receives the number of files written.
         **choices: As for ``plan_emit``.
@@ -154,7 +155,7 @@ def emit(
 
     Raises:
         UsageError: As ``plan_emit``.
-        StoreError: As ``plan_emit``, or a file to delete was changed since (``emitted-changed``).
+        StoreError: As ``plan_emit``, or a file to delete has been changed since (``emitted-changed``).
         WdsError: The dataset could not be opened.
     """
     if remove:

@@ -1,4 +1,4 @@
-"""Taking away what was emitted, and nothing else."""
+"""Remove emitted files, and nothing else."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 
 def plan_emit_removal(dataset: Dataset | StrPath, consumers: Iterable[Consumer]) -> EmitPlan:
-    """Plan to delete what was emitted for some readers.
+    """Plan to delete the files emitted for some readers.
 
     Args:
         dataset: A dataset, its folder or URL.
-        consumers: For whom, of ``CONSUMERS``, or ``all``.
+        consumers: For which readers of ``CONSUMERS``, or ``all``.
 
     Returns:
         The plan.
 
     Raises:
         UsageError: There is no such reader.
-        StoreError: A file was changed since it was emitted (``emitted-changed``): it stays.
+        StoreError: A file has been changed since it was emitted (``emitted-changed``): it stays.
         WdsError: The dataset could not be opened.
     """
     refuse_only_read(dataset)
@@ -60,7 +60,7 @@ def plan_emit_removal(dataset: Dataset | StrPath, consumers: Iterable[Consumer])
             writes[CARD_PATH] = after.encode()
     earlier = {path: digest for path, digest in old.earlier.items() if path in files}
     emitted = Emitted(old.root, files, keys, old.new_card, old.links, earlier) if files or keys else None
-    if emitted is None:  # what is no link any more is not ours
+    if emitted is None:  # what is no longer a link is not ours
         there = (*there, *(path for path in old.links if is_our_link(dataset, path)))
     steps = [Step("delete", path) for path in there] + [Step("write", path, len(data)) for path, data in writes.items()]
     steps += kept_steps(old)

@@ -1,4 +1,4 @@
-"""The plan of an emit, and how it is carried out."""
+"""The plan of an emit, and carrying it out."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EmitResult:
-    """What emitting did: how many files were written, linked and deleted, and for whom files are there now.
+    """What emitting did: how many files were written, linked and deleted, and for which readers there are files now.
 
-    ``proved`` is of what the files say, which is what manifest and indexes say.
+    ``proved`` is about the content of the files, which is taken from the manifest and the indexes.
     """
 
     target: str
@@ -40,10 +40,10 @@ class EmitResult:
 
 @dataclass(frozen=True, slots=True)
 class EmitPlan(Plan[EmitResult]):
-    """What would be written and deleted, beside the manifest.
+    """What to write and delete next to the manifest.
 
-    ``files`` are the contents, ``links`` lead to shards that lie elsewhere, ``emitted`` is the new list (None: none is left).
-    ``under_way`` is the list while files are written; ``before`` has the digest of each file that is replaced or deleted.
+    ``files`` are contents, ``links`` lead to shards elsewhere, ``emitted`` is the new list (None: nothing is left).
+    ``under_way`` is the list while files are being written; ``before`` has the digest of each file to replace or delete.
     """
 
     dataset: Dataset | None = None
@@ -55,7 +55,7 @@ class EmitPlan(Plan[EmitResult]):
     before: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def carry_out(self, executor: Executor, progress: Progress) -> EmitResult:
-        """Write a list first: it has the digest of whatever is written after it, so that this is known to be ours."""
+        """Write the files, but first a list with their digests, so that they are known to be ours."""
         del executor
         assert self.dataset is not None
         store = self.dataset.metadata
@@ -103,7 +103,7 @@ class EmitPlan(Plan[EmitResult]):
         )
 
     def _require_as_planned(self, path: str) -> None:
-        """Refuse to touch what is not what lay there when the plan was made; raises StoreError."""
+        """Refuse to touch a file that has changed since the plan was made; raises StoreError."""
         assert self.dataset is not None
         if path in self.before:
             if digest_of(self.dataset, path) != self.before[path]:

@@ -1,4 +1,4 @@
-"""What lies where emitted files go: whether it is there, what it is, and whether it is ours to replace or delete."""
+"""Look at what is in the places of emitted files: whether it exists, what it is, and whether we may replace or delete it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 def refuse_only_read(dataset: object) -> None:
-    """Refuse an address at which nothing can be written, before its server is asked; raises UsageError (``read-only``)."""
-    refuse_read_only(dataset, "emit beside the original, and mirror it with --emitted")
+    """Refuse a read-only address before any request to its server; raises UsageError (``read-only``)."""
+    refuse_read_only(dataset, "emit at the original, then mirror it with --emitted")
 
 
 def card_of(dataset: Dataset) -> str:
-    """The dataset's card; empty where there is none. Raises UsageError where it is not UTF-8."""
+    """The dataset's card; empty if there is none. Raises UsageError if it is not UTF-8."""
     try:
         return read_inside(dataset.metadata, CARD_PATH).decode()
     except NotFoundError:
@@ -36,7 +36,7 @@ def card_of(dataset: Dataset) -> str:
 
 
 def links_needed(dataset: Dataset) -> Iterable[str]:
-    """The shards to which links are needed; raises StoreError where something else has the name of one."""
+    """The shards to which links are needed; raises StoreError if something else has the name of one."""
     apart = dataset.manifest.profile == "foreign" and dataset.metadata.url != dataset.shards.url
     if not apart or not isinstance(dataset.shards, LocalStore):
         return
@@ -47,12 +47,12 @@ def links_needed(dataset: Dataset) -> Iterable[str]:
 
 
 def is_link(dataset: Dataset, path: str) -> bool:
-    """Whether a symbolic link lies there."""
+    """Whether there is a symbolic link."""
     return isinstance(dataset.metadata, LocalStore) and dataset.metadata.is_link(path)
 
 
 def is_our_link(dataset: Dataset, path: str) -> bool:
-    """Whether a link leads to where the shard lies: no other one is ours."""
+    """Whether there is a link that leads to the shard; no other link is ours."""
     metadata, shards = dataset.metadata, dataset.shards
     if not is_link(dataset, path) or not isinstance(metadata, LocalStore) or not isinstance(shards, LocalStore):
         return False
@@ -60,12 +60,12 @@ def is_our_link(dataset: Dataset, path: str) -> bool:
 
 
 def digest_of(dataset: Dataset, path: str) -> str | None:
-    """The SHA-256 of what lies there; None where nothing does."""
+    """The SHA-256 of a file; None if there is none."""
     return sha256_there(dataset.metadata, path) or None
 
 
 def still_ours(dataset: Dataset, old: Emitted, paths: Iterable[str]) -> dict[str, str]:
-    """The digests of those of the emitted files that are there; raises StoreError where somebody has changed one."""
+    """The digests of those emitted files that exist; raises StoreError if somebody has changed one."""
     found = {path: digest for path in paths if (digest := digest_of(dataset, path)) is not None}
     for path, digest in found.items():
         if not old.made(path, digest):
@@ -74,12 +74,15 @@ def still_ours(dataset: Dataset, old: Emitted, paths: Iterable[str]) -> dict[str
 
 
 def kept_steps(old: Emitted) -> list[Step]:
-    """What stays because only the list of another version names it."""
-    return [Step("keep", path, detail="on the list of another version: not known to be emitted") for path in old.others]
+    """Steps for files that stay because only the list of another version names them."""
+    return [
+        Step("keep", path, detail="on the list of another version; not known to have been emitted")
+        for path in old.others
+    ]
 
 
 def is_there(dataset: Dataset, path: str) -> bool:
-    """Whether a file lies there."""
+    """Whether there is a file."""
     try:
         dataset.metadata.head(path)
     except NotFoundError:
@@ -88,7 +91,7 @@ def is_there(dataset: Dataset, path: str) -> bool:
 
 
 def must_write(dataset: Dataset, path: str, data: bytes, old: Emitted) -> bool:
-    """Whether a file must be written; raises StoreError where another's is in the way."""
+    """Whether a file must be written; raises StoreError if somebody else's is in the way."""
     there = digest_of(dataset, path)
     if there is None:
         return True
@@ -99,20 +102,20 @@ def must_write(dataset: Dataset, path: str, data: bytes, old: Emitted) -> bool:
 
 
 def changed(path: str) -> StoreError:
-    """The error of a file that somebody changed since it was emitted."""
+    """The error for a file that somebody has changed since it was emitted."""
     return StoreError(
-        "an emitted file was changed since: it stays as it is",
+        "a file has been changed since it was emitted, and is left as it is",
         code="emitted-changed",
         where=path,
-        hint="move it away or delete it; then run the same command again",
+        hint="move it away or delete it, then run the same command again",
     )
 
 
 def in_the_way(path: str) -> StoreError:
-    """The error of a file that is not ours."""
+    """The error for a file that is not ours."""
     return StoreError(
         "a file that wdstools did not write is in the way",
         code="file-in-the-way",
         where=path,
-        hint="move it away; it is not overwritten",
+        hint="move it away; wdstools does not overwrite it",
     )

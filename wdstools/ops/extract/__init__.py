@@ -1,4 +1,4 @@
-"""extract: samples back to files."""
+"""extract: write samples back to files."""
 
 from wdstools.ops.extract.write import ExtractResult, extract
 

@@ -1,4 +1,4 @@
-"""The files that a dataset is extracted to: their names, and which of them cannot lie in one folder together."""
+"""The names of the files that a dataset is extracted to, and which of them cannot be in one folder together."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Names", "fold", "name_folding", "refuse_clashes"]
 
-#: What every file system takes, and deeper than any dataset's folders.
+#: The longest name that every file system accepts, and more levels of folders than any dataset has.
 _MAX_NAME_BYTES, _MAX_PARTS = 255, 64
-#: Letters of a name from outside that an error shows.
+#: How many characters of a foreign name an error shows.
 _SHOWN = 200
 
 
@@ -52,7 +52,7 @@ class Names:
         source: str | None,
         members: list[dict[str, Any]],
     ) -> tuple[str | None, ...]:
-        """The path of each member, in tar order; None for a label that the image's path says already."""
+        """The path of each member, in tar order; None for a label that is already in the image's path."""
         extensions = [member["ext"] for member in members]
         image = self._image_path(split, key, label, source)
         paths: list[str | None]
@@ -61,7 +61,9 @@ class Names:
         else:
             stem = image.rpartition(".")[0]
             paths = [self._member(extension, image, stem, (split, label)) for extension in extensions]
-            if "txt" in extensions and paths.count(paths[extensions.index("txt")]) > 1:  # it came from the document
+            if (
+                "txt" in extensions and paths.count(paths[extensions.index("txt")]) > 1
+            ):  # the caption came from the document
                 paths[extensions.index("txt")] = f"{stem}.txt"
         for path in paths:
             if path is not None:
@@ -70,7 +72,7 @@ class Names:
 
     def _image_path(self, split: str, key: str, label: str | None, source: str | None) -> str | None:
         if not self.from_files:
-            return None  # what it was packed from were other shards
+            return None  # it was packed from other shards
         if source is not None:
             return source
         if "{id}" not in self._image or "*" in self._image:
@@ -91,11 +93,11 @@ class Names:
 
 
 def _further(known: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The further members of which a template tells where they lay, each with the name of that."""
+    """The extra members that have a template of their own, each with the template's name."""
     return [(name.removeprefix(_MEMBER), name) for name in known if name.startswith(_MEMBER)]
 
 
-#: How provenance begins the name of a further member's template.
+#: The prefix of the name of an extra member's template in provenance.
 _MEMBER = "member "
 
 
@@ -108,7 +110,7 @@ def _filled(template: str, split: str, label: str | None, identity: str) -> str:
 
 
 def _identity(template: str, image: str, split: str, label: str | None) -> str | None:
-    """What ``{id}`` stands for in an image's path; None if the path is not of the template."""
+    """What ``{id}`` stands for in an image's path; None if the path does not match the template."""
     before, _, after = template.partition("{id}")
     before, after = _filled(before, split, label, ""), _filled(after, split, label, "")
     if not image.startswith(before) or len(image) < len(before) + len(after):
@@ -118,19 +120,19 @@ def _identity(template: str, image: str, split: str, label: str | None) -> str |
 
 
 def _refuse_odd(path: str, where: str) -> None:
-    """Refuse a path that leads outside, that is empty, or that no file system takes; raises FormatError."""
+    """Refuse a path that leads outside, is empty, or is not accepted by file systems; raises FormatError."""
     parts = path.split("/")
     if os.path.isabs(path) or not is_text(path) or "\0" in path or any(part in ("", ".", "..") for part in parts):
         raise FormatError(
-            "a name in an index is no path inside the folder",
+            "a name in an index is not a path inside the folder",
             code="path-unsafe",
             where=where,
             got=repr(path[:_SHOWN]),
-            hint="get the dataset again from where it came from",
+            hint="get the dataset again from its origin",
         )
     if len(parts) > _MAX_PARTS or max(len(os.fsencode(part)) for part in parts) > _MAX_NAME_BYTES:
         raise FormatError(
-            "a name in an index is too long for a file",
+            "a name in an index is too long for a file name",
             code="name-too-long",
             where=where,
             expected=f"at most {_MAX_NAME_BYTES} bytes, in at most {_MAX_PARTS - 1} folders",

@@ -1,4 +1,4 @@
-"""extract: a dataset back to files, under the names that they had."""
+"""extract: write a dataset back to files, under the names that they had."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ _TICK_SAMPLES = 64
 
 @dataclass(frozen=True, slots=True)
 class ExtractResult:
-    """What was written back as files; ``proved`` is against whom their bytes are.
+    """What was written back to files; ``proved`` says what their bytes are proved against.
 
-    ``missing_keys`` were asked for and are not there.
+    ``missing_keys`` were asked for and are not in the dataset.
     """
 
     path: str
@@ -50,9 +50,9 @@ class ExtractResult:
 
 @dataclass(frozen=True, slots=True)
 class ExtractTask:
-    """The chosen rows of one shard, and the path below ``folder`` of each member of each (None: not written).
+    """The selected rows of one shard, and the path below ``folder`` of each of their members (None: not written).
 
-    ``keys`` are those of the rows where samples were chosen by key.
+    ``keys`` are the keys of the rows, if samples were selected by key.
     """
 
     local_paths: ClassVar[tuple[str, ...]] = ("folder",)
@@ -73,15 +73,15 @@ def extract(
     executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> ExtractResult:
-    """Write samples back as files, every member checked as it is read.
+    """Write samples back to files; every member is verified as it is read.
 
-    Images and captions get the names that they were packed from where index and provenance know them (a label that is
-    in the path is then not written again), otherwise ``{split}/{key}.{ext}``. Until everything is written, ``folder``
-    does not exist; an interrupted call begins again.
+    Images and captions get the names that they were packed from, if index and provenance have them (a label that is in the
+    path is then not written again), and otherwise ``{split}/{key}.{ext}``. Until everything is written, ``folder`` does not
+    exist; after an interruption, the call starts from the beginning.
 
     Args:
         dataset: A dataset, or its folder or URL.
-        folder: Where the files go; it must not exist.
+        folder: The folder to write to; it must not exist.
         selection: Which samples; without it, all.
         executor: Does the work; without one, this process does.
         progress: Receives the number of samples done.
@@ -90,9 +90,10 @@ def extract(
         How many samples, files and bytes were written.
 
     Raises:
-        UsageError: Two samples would have one name (``names-collide``), or the selection names a split that is not there.
+        UsageError: Two samples would have the same name (``names-collide``), or the selection names a split that does not
+            exist.
         StoreError: Storage could not be read or written.
-        BusyError: Another process writes to the same folder.
+        BusyError: Another process is writing to the same folder.
         IntegrityError: A sample is damaged.
         FormatError: A name leads out of the folder (``path-unsafe``), or an index is damaged.
     """
@@ -110,7 +111,7 @@ def extract(
         os.sync()
     samples = sum(len(task.rows) for task in tasks)
     files, size = sum(count for count, _ in done), sum(size for _, size in done)
-    named = Proved.ACCIDENT if Names(dataset).from_files else Proved.FORGER  # what files were called is never proved
+    named = Proved.ACCIDENT if Names(dataset).from_files else Proved.FORGER  # original file names are never proved
     proved = weakest(dataset.proved_by_samples, selection.proved_by(dataset), named)
     found = {key for task in tasks for key in task.keys}
     missing = tuple(sorted((selection.keys or frozenset()) - found)) if selection.where is None else ()
@@ -126,7 +127,7 @@ def _write(tasks: Sequence[ExtractTask], executor: Executor, progress: Progress)
 
 
 def extract_shard(task: ExtractTask, tick: Tick) -> tuple[int, int]:
-    """Write the files of one shard; gives how many, and their bytes."""
+    """Write the files of one shard; returns their number and their bytes."""
     reader = ShardReader(task.dataset, task.entry)
     files = size = done = 0
     with _Writer(task.folder) as writer:
@@ -148,7 +149,7 @@ def extract_shard(task: ExtractTask, tick: Tick) -> tuple[int, int]:
 
 
 class _Writer:
-    """Writes files below the ``new`` of a scratch place, each with its receipt."""
+    """Writes files below the ``new`` folder of a scratch place, each with its receipt."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
@@ -157,7 +158,7 @@ class _Writer:
         self._stack = contextlib.ExitStack()
 
     def write(self, path: str, payload: memoryview) -> None:
-        """A file with these bytes, where none is; raises StoreError."""
+        """Write a new file with these bytes; raises StoreError."""
         target = os.path.join(self._folder, path)
         folder = os.path.dirname(target)
         try:
@@ -170,7 +171,7 @@ class _Writer:
                     left = left[file.write(left) :]
             try:
                 self._log.name(self._temporary, target, path)
-            except FileExistsError:  # a worker that was lost had come so far
+            except FileExistsError:  # a worker that was lost has already written it
                 if not _holds(target, payload):
                     raise
                 os.unlink(self._temporary)

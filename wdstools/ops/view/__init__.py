@@ -1,4 +1,4 @@
-"""view: what the page of a dataset asks for. Samples by number, filters, details, pictures, damage, groups; no HTTP here."""
+"""view: everything that the page of a dataset asks for: samples, filters, details, pictures, damage, groups. No HTTP here."""
 
 from wdstools.ops.view.catalogue import Catalogue
 from wdstools.ops.view.filters import Filters

@@ -1,4 +1,4 @@
-"""The samples of a dataset by number, over its indexes alone: no index is read before one of its samples is asked for."""
+"""The samples of a dataset by number, from its indexes alone; an index is read once one of its samples is asked for."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 
 #: The columns that filters and galleries need.
 _COLUMNS = ("split", "key", *VALUE_COLUMNS, "offset", "length")
-#: Beside them: how many bytes a sample's payloads have together.
+#: An additional column: the total size of a sample's payloads in bytes.
 BYTES = "bytes"
-#: What nothing proves is not joined: it is read from the index file where somebody asks for it.
+#: This column is not proved, so it is not in the joined index: it is read from the index file on request.
 SOURCE = "source"
 _TABLES, _INDEXES = 64, 8
 
 
 class Place(NamedTuple):
-    """Where a sample lies: the number of its shard in the manifest, and its row."""
+    """Where a sample is: the number of its shard in the manifest, and its row."""
 
     shard: int
     row: int
 
 
 class Catalogue:
-    """Samples numbered as they lie, from 0: split after split, shard after shard. Safe to use from many threads."""
+    """Samples numbered from 0 in stored order: split by split, shard by shard. Thread-safe."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
@@ -52,7 +52,7 @@ class Catalogue:
         self._lock = threading.Lock()
 
     def place(self, number: int) -> Place:
-        """Where a sample lies; raises NotFoundError (``sample-missing``)."""
+        """Where a sample is; raises NotFoundError (``sample-missing``)."""
         if not 0 <= number < self.count:
             raise NotFoundError(
                 "no such sample", code="sample-missing", where=str(number), expected=f"0 to {self.count - 1}"
@@ -65,7 +65,7 @@ class Catalogue:
         return self._number_of.get(path)
 
     def table(self, shard: int, *, source: bool = False) -> pa.Table:
-        """The columns of a shard that people filter by, with BYTES and, if wanted, SOURCE, a row a sample.
+        """The columns of a shard to filter by, with BYTES and, if wanted, SOURCE; one row per sample.
 
         Raises what ``Dataset.index`` raises.
         """
@@ -77,7 +77,7 @@ class Catalogue:
         return table.append_column(SOURCE, self.index(shard).column(SOURCE)) if source else table
 
     def index(self, shard: int) -> pa.Table:
-        """The whole index of a shard, checked; the last few are kept."""
+        """The whole index of a shard, verified; the last few are kept."""
         with self._lock:
             index = self._indexes.get(shard)
         if index is None:
@@ -86,7 +86,7 @@ class Catalogue:
         return index
 
     def keep(self) -> None:
-        """Put what was read of all shards into the user's cache: whoever opens this dataset next has it at once."""
+        """Put what was read of all shards into the user's cache, for the next time that this dataset is opened."""
         if self.joined.is_open():
             self.joined.keep()
 
@@ -98,7 +98,7 @@ class Catalogue:
                 where.popitem(last=False)
 
     def _bytes(self, shard: int) -> NDArray[np.int64]:
-        """Bytes of each sample's payloads."""
+        """The size of each sample's payloads in bytes."""
         rows = self.joined.rows_of(shard)
         numbers = np.arange(rows.start, rows.stop)
         total = np.zeros(len(numbers), np.int64)

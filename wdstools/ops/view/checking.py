@@ -1,4 +1,4 @@
-"""A check that runs while people look, and what the last one found."""
+"""A check that runs while people look at the page, and what the last one found."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FINDINGS_SHOWN = 200
 
 
 class Check:
-    """The check whose findings are shown, and the one that is at work."""
+    """The check whose findings are shown, and the one that is running."""
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
@@ -34,12 +34,12 @@ class Check:
         self.damage = Damage(dataset, ())
 
     def show(self, checked: Checked) -> None:
-        """Take over the findings of a check."""
+        """Show the findings of a check."""
         self.damage = Damage(self._dataset, checked.findings)
         self._checked, self._state = checked, "done"
 
     def start(self, level: VerifyLevel, done: Callable[[Checked], None]) -> None:
-        """Begin a check, if none is at work."""
+        """Start a check, unless one is running."""
         with self._lock:
             if self._state == "working":
                 return
@@ -57,16 +57,16 @@ class Check:
             executor.close()
 
     def told(self, total: int, unit: str) -> None:
-        """A check says how much there is to do."""
+        """Receive how much a check has to do."""
         self._done, self._total, self._unit = 0, total, unit
 
     def advanced(self, count: int) -> None:
-        """A check says how much more is done."""
+        """Receive how much more a check has done."""
         with self._lock:
             self._done += count
 
     def document(self) -> dict[str, Any]:
-        """How far the check is, or what it found."""
+        """The progress of the check, or what it found."""
         checked = self._checked
         findings = checked.findings if checked is not None else ()
         return {
@@ -83,17 +83,17 @@ class Check:
 
 
 class _Told:
-    """Progress of a check, told to the page."""
+    """Forwards the progress of a check to the page."""
 
     def __init__(self, check: Check) -> None:
         self._check = check
 
     def start(self, task: str, total: int, unit: str) -> None:  # noqa: ARG002
-        """A task begins."""
+        """A task starts."""
         self._check.told(total, unit)
 
     def advance(self, count: int) -> None:
-        """Some more is done."""
+        """More is done."""
         self._check.advanced(count)
 
     def finish(self) -> None:

@@ -1,4 +1,4 @@
-"""Statistics of what a page shows, counted while it is shown."""
+"""Statistics of the samples that a page shows, counted in the background."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Counting:
-    """Statistics made shard by shard, by a thread of their own, of the rows that ``mask`` gives of each."""
+    """Statistics of the rows that ``mask`` selects from each shard, counted shard by shard in a thread of their own."""
 
     def __init__(
         self, catalogue: Catalogue, shards: Sequence[int], mask: Callable[[int], NDArray[np.bool_]], where: str
@@ -38,7 +38,7 @@ class Counting:
         threading.Thread(target=self._run, name="wdstools-view-counts", daemon=True).start()
 
     def document(self, seconds: float) -> dict[str, Any]:
-        """What is counted by now, or after ``seconds`` if it is not all."""
+        """The complete counts, or after ``seconds`` what has been counted by then."""
         with self._news:
             self._news.wait_for(lambda: self._ended, seconds)
             numbers = np.zeros(0, np.int64)

@@ -1,4 +1,4 @@
-"""What a check found, brought to the samples: by a file of ``verify --json``, or by a check that runs while people look."""
+"""Assign the findings of a check to samples: from the output of ``verify --json``, or from a check run by the page."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NUMBERS = ("start", "length")
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The findings of a check, and at which level it was made."""
+    """The findings of a check, and its level."""
 
     level: str
     findings: tuple[Finding, ...]
@@ -37,7 +37,7 @@ class Checked:
 
 @dataclass(slots=True)
 class _OfShard:
-    """The findings of one shard: by the key that they name, by their bytes, and those of all of it."""
+    """The findings of one shard: by key, by byte range, and about the whole shard."""
 
     keys: dict[str, list[Finding]] = field(default_factory=dict)
     spans: list[Finding] = field(default_factory=list)
@@ -46,7 +46,7 @@ class _OfShard:
 
 
 class Damage:
-    """Findings by shard: which of its samples they concern. ``elsewhere`` are those that concern no shard."""
+    """Findings by shard, and the samples that they affect. ``elsewhere`` are findings that do not affect any shard."""
 
     def __init__(self, dataset: Dataset, findings: Iterable[Finding]) -> None:
         shards = {entry.path for _, entry in dataset.manifest.shards}
@@ -65,7 +65,7 @@ class Damage:
                 (mine.whole if finding.path != path or finding.start is None else mine.spans).append(finding)
 
     def mask(self, path: str, table: pa.Table) -> NDArray[np.bool_]:
-        """Which samples of a shard are damaged, or lie in what is."""
+        """Which samples of a shard are damaged, or touched by damage."""
         mine = self.of_shard.get(path)
         if mine is None:
             return np.zeros(table.num_rows, bool)
@@ -78,7 +78,7 @@ class Damage:
         return mine.mask
 
     def of_row(self, path: str, row: int, table: pa.Table) -> list[Finding]:
-        """What was found of one sample."""
+        """The findings about one sample."""
         mine = self.of_shard.get(path)
         if mine is None:
             return []
@@ -88,7 +88,7 @@ class Damage:
 
 
 def _inside(finding: Finding, table: pa.Table) -> NDArray[np.bool_]:
-    """The samples that some bytes of the shard touch."""
+    """The samples that a finding's byte range touches."""
     assert finding.start is not None
     first = to_numpy(table.column("offset"), null=-1)
     end = first + to_numpy(table.column("length"), null=0)
@@ -99,10 +99,10 @@ def _inside(finding: Finding, table: pa.Table) -> NDArray[np.bool_]:
 
 
 def read_findings(path: str, dataset: Dataset) -> Checked:
-    """The findings in what ``verify --json`` has printed.
+    """The findings in the output of ``verify --json``.
 
-    Raises StoreError, FormatError (``findings-not-understood``), and IntegrityError (``root-differs``) for those of another
-    dataset.
+    Raises StoreError, FormatError (``findings-not-understood``), and IntegrityError (``root-differs``) for the findings of
+    another dataset.
     """
     findings, level = [], ""
     for number, line in enumerate(read_file(path).splitlines(), 1):
@@ -120,7 +120,7 @@ def read_findings(path: str, dataset: Dataset) -> Checked:
             raise _not_understood(path, f"line {number}") from None
         if kind == "summary" and root not in (None, dataset.root):
             raise IntegrityError(
-                "these findings are of another dataset",
+                "these findings are for another dataset",
                 code="root-differs",
                 where=path,
                 expected=dataset.root,
@@ -139,15 +139,15 @@ def _finding(document: dict[str, object]) -> Finding:
     if not {"kind", "path", "message"} <= known.keys():
         raise TypeError("kind, path or message")
     kind, where, message, cause = (str(known.pop(name, "")) for name in ("kind", "path", "message", "cause"))
-    return Finding(kind, where, message, cause=cause, **known)  # type: ignore[arg-type]  # checked just now
+    return Finding(kind, where, message, cause=cause, **known)  # type: ignore[arg-type]  # checked above
 
 
 def _not_understood(path: str, got: str) -> FormatError:
     return FormatError(
-        "these are no findings of a check",
+        "these are not the findings of a check",
         code="findings-not-understood",
         where=path,
-        expected="the lines that wdstools verify --json prints, up to the last",
+        expected="all lines that wdstools verify --json prints, including the last",
         got=got,
         hint="wdstools verify DATASET --json > findings.jsonl",
     )

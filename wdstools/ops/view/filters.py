@@ -1,4 +1,4 @@
-"""What people narrow a gallery down by, and which rows of a shard it leaves."""
+"""The filters of a gallery, and the rows of a shard that they select."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from wdstools.dataset import Dataset
 
-#: No sensible search is longer; nor does anybody look for so many words.
+#: No sensible search is longer than this, or has more words.
 _MOST_CHARACTERS, _MOST_WORDS = 1_000, 32
 _MOST_NUMBER = 2**53
 NO_LABEL = ""
@@ -30,11 +30,11 @@ NO_LABEL = ""
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which samples are shown: those for which everything holds that is given. Equal filters show the same.
+    """Which samples to show: those that meet every given condition. Equal filters show the same samples.
 
-    ``words`` all stand in the caption or the key, whatever their case. ``sides`` bound the shorter side in pixels and
-    ``bytes`` the payloads together, both ends included; None is no bound. ``label`` is "" for samples without one.
-    ``damaged``: those that a check found damaged. ``same``: those that are the same as another, at this level.
+    All ``words`` occur in the caption or the key, in any case. ``sides`` bounds the shorter side in pixels, and ``bytes``
+    the total size of the payloads, both inclusive; None means no bound. ``label`` is "" for samples without one.
+    ``damaged``: those that a check found damaged. ``same``: those that have a duplicate at this level.
     """
 
     words: tuple[str, ...] = ()
@@ -48,16 +48,16 @@ class Filters:
 
     @property
     def needs_rows(self) -> bool:
-        """Whether anything but the manifest is needed to tell which samples are shown."""
+        """Whether more than the manifest is needed to tell which samples to show."""
         return self != Filters(splits=self.splits)
 
     def needs_source(self, base: Selection) -> bool:
-        """Whether a condition asks where samples came from."""
+        """Whether a condition uses the source of samples."""
         conditions = (base.where, parse_where(self.where) if self.where else None)
         return any(one is not None and SOURCE in one.columns for one in conditions)
 
     def added(self, base: Selection) -> frozenset[str]:
-        """The fields that were added to the dataset and that conditions name."""
+        """The added fields that conditions name."""
         return base.added | (parse_where(self.where).added if self.where else frozenset())
 
     def check(self, dataset: Dataset) -> None:
@@ -66,7 +66,7 @@ class Filters:
             Selection(where=parse_where(self.where)).check(dataset, by_members=True)
 
     def mask(self, split: str, table: pa.Table, base: Selection) -> NDArray[np.bool_]:
-        """Which rows of a shard are shown, as far as its own columns tell; ``base`` is what the viewer was opened with."""
+        """Which rows of a shard to show, as far as its own columns tell; ``base`` is the viewer's own selection."""
         rows = table.num_rows
         if self.splits and split not in self.splits:
             return np.zeros(rows, bool)
@@ -87,7 +87,7 @@ class Filters:
 
 
 def filters_of(given: Mapping[str, Sequence[str]], splits: Sequence[str]) -> Filters:
-    """Filters from a page's address; raises UsageError for what cannot be."""
+    """Filters from a page's query string; raises UsageError for invalid ones."""
     known = {"q", "split", "label", "side_min", "side_max", "bytes_min", "bytes_max", "where", "damaged", "same"}
     if stranger := next((name for name in given if name not in known), None):
         raise UsageError("no such filter", where=stranger[:40], expected=", ".join(sorted(known)))
@@ -97,7 +97,7 @@ def filters_of(given: Mapping[str, Sequence[str]], splits: Sequence[str]) -> Fil
 
     text = one("q")
     if len(text) > _MOST_CHARACTERS:
-        raise UsageError("a search is too long", where="q", expected=f"at most {_MOST_CHARACTERS:,} characters")
+        raise UsageError("the search is too long", where="q", expected=f"at most {_MOST_CHARACTERS:,} characters")
     chosen = tuple(split for split in splits if split in given.get("split", ()))
     if unknown := next((split for split in given.get("split", ()) if split not in splits), None):
         raise UsageError("no such split", code="split-missing", where=unknown[:100], expected=", ".join(splits))
@@ -136,7 +136,7 @@ def _labelled(table: pa.Table, label: str) -> NDArray[np.bool_]:
 
 
 def _holds(table: pa.Table, word: str) -> NDArray[np.bool_]:
-    """Rows whose caption or key has a word in it."""
+    """Rows whose caption or key contains a word."""
     columns = (one_chunk(table.column(name)) for name in ("caption", "key"))
     caption, key = (_bools(pc.match_substring(column, word, ignore_case=True)) for column in columns)
     return caption | key
@@ -152,5 +152,5 @@ def _bytes(table: pa.Table) -> NDArray[np.int64]:
 
 
 def _bools(mask: Any) -> NDArray[np.bool_]:
-    """A mask of Arrow; what is not there is not so."""
+    """An Arrow mask as booleans; null is False."""
     return np.asarray(pc.fill_null(mask, False).to_pylist(), bool)

@@ -1,4 +1,4 @@
-"""Samples that are the same, by level: found by what ``duplicates`` has stored, while the page is shown. Nothing is written."""
+"""Groups of duplicates by level, found in the background from the hashes that ``duplicates`` has stored. Nothing is written."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Groups:
-    """The groups of one level, or how far their search is: ``state`` is working, ready, missing (no hashes) or failed.
+    """The groups of one level, or the state of the search: working, ready, missing (no hashes) or failed.
 
-    ``group_of`` has a number for each sample, -1 where it is like no other; ``members`` the samples of each group.
+    ``group_of`` has the group of each sample, -1 if it has no duplicate; ``members`` the samples of each group.
     """
 
     level: str
@@ -40,7 +40,7 @@ class Groups:
 
 
 class GroupSearch:
-    """The groups of a dataset by level, each looked for once, when it is first asked for."""
+    """The groups of a dataset by level; each level is searched once, when it is first asked for."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
@@ -48,7 +48,7 @@ class GroupSearch:
         self._lock = threading.Lock()
 
     def at(self, level: str) -> Groups:
-        """What is known of a level now; a search begins if there was none."""
+        """What is known about a level now; starts the search if there was none."""
         with self._lock:
             found = self._levels.get(level)
             if found is None:
@@ -60,7 +60,7 @@ class GroupSearch:
         dataset = self._catalogue.dataset
         try:
             if groups.level != EXACT and not self._has_hashes():
-                groups.message = "no hashes of these images that were made here are stored beside the dataset"
+                groups.message = "no hashes of these images computed by this user are stored with the dataset"
                 groups.hint = f"wdstools duplicates {quote(display(dataset.metadata.url))} --level {groups.level}"
                 groups.state = "missing"
                 return
@@ -70,7 +70,7 @@ class GroupSearch:
             groups.message, groups.hint, groups.state = error.message, error.hint, "failed"
 
     def _has_hashes(self) -> bool:
-        """Whether every shard's hashes are kept and hold, so that looking makes none."""
+        """Whether valid hashes of every shard are stored, so that the search computes none."""
         store = self._catalogue.dataset.metadata
         if not isinstance(store, LocalStore):
             return False

@@ -1,4 +1,4 @@
-"""Work that goes on while a page is already shown: samples that match filters, found shard by shard, and their counts."""
+"""Background work for a page that is already shown: finding the samples that match filters, shard by shard."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from wdstools.ops.view.catalogue import Catalogue
 
 Result = TypeVar("Result")
-#: Indexes that are read at once, on this machine and elsewhere.
+#: How many indexes are read at once, on this machine and elsewhere.
 _NEAR, _FAR = 2, 8
 
 
@@ -38,9 +38,9 @@ class Unread:
 
 @dataclass(slots=True)
 class Found:
-    """What is known of a search so far: ``numbers`` of samples, a slice of which is an array.
+    """What a search has found so far: ``numbers`` of samples, a slice of which is an array.
 
-    Of ``shards`` so many were ``scanned``; a search that is ``finished`` with fewer was stopped.
+    ``scanned`` of ``shards`` shards are done; a search that is ``finished`` with fewer was stopped.
     """
 
     numbers: NDArray[np.int64] | range
@@ -59,10 +59,10 @@ class _Parts:
 
 
 class Matches:
-    """The numbers of samples for which a mask holds, in order; looked for by a thread of its own until it is stopped.
+    """The numbers of samples selected by a mask, in order; a thread of its own searches until it is stopped.
 
-    ``mask`` is called with the number of each shard in ``shards`` and gives a value a row. What cannot be read is counted
-    and left out.
+    ``mask`` is called with the number of each shard in ``shards`` and returns a value per row. Shards that cannot be read
+    are counted and left out.
     """
 
     def __init__(self, catalogue: Catalogue, shards: Sequence[int], mask: Callable[[int], NDArray[np.bool_]]) -> None:
@@ -76,7 +76,7 @@ class Matches:
         threading.Thread(target=self._run, name="wdstools-view-search", daemon=True).start()
 
     def wait(self, wanted: int, seconds: float) -> Found:
-        """What is found so far: at the latest after ``seconds``, earlier when ``wanted`` are known or all is done."""
+        """What has been found so far: after ``seconds`` at the latest, or once ``wanted`` are known or all is done."""
         with self._news:
             self._news.wait_for(lambda: self._parts.count >= wanted or self._ended, seconds)
             if self._joined is None:
@@ -86,7 +86,7 @@ class Matches:
             return Found(self._joined, parts.scanned, len(self._shards), self._ended, tuple(parts.unread))
 
     def stop(self) -> None:
-        """Look no further."""
+        """Stop searching."""
         self._stopped = True
 
     def _run(self) -> None:
@@ -114,9 +114,9 @@ class Matches:
 def in_order(
     catalogue: Catalogue, shards: Sequence[int], work: Callable[[int], Result], stopped: Callable[[], bool]
 ) -> Iterator[tuple[int, Result | None, Unread | None]]:
-    """What ``work`` gives of each shard, in order, a few at once; or why there is nothing.
+    """What ``work`` returns for each shard, in order, a few at once; or why there is nothing.
 
-    The threads are of no account when the process ends: whoever interrupts it waits for none.
+    The process does not wait for the threads when it ends or is interrupted.
     """
     at_once = _NEAR if isinstance(catalogue.dataset.metadata, LocalStore) else _FAR
 

@@ -1,4 +1,4 @@
-"""Pictures of samples for a page: small ones, made here and remembered, and members as they lie in their shard."""
+"""Pictures of samples for a page: thumbnails, made here and cached, and media types of members."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from wdstools.images.small import small_jpeg
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Small pictures at most so large are sent as they are.
+#: Pictures up to this size, in bytes and in pixels a side, are sent unchanged.
 _SMALL_FILE, _SMALL_SIDE = 32 << 10, 1024
 _QUALITY = 82
 _MEMORY = 64 << 20
-#: Decoders at work at once: each may need the memory of a large picture.
+#: How many decoders run at once: each may need the memory of a large picture.
 _DECODERS = 2
 
 
 class Thumbnails:
-    """Small pictures by number and side; those asked for last are kept in memory, nowhere else."""
+    """Thumbnails by sample number and side; the last ones used are cached, in memory only."""
 
     def __init__(self, read: Callable[[int], bytes]) -> None:
         self._read = read
@@ -33,7 +33,7 @@ class Thumbnails:
         self._decoders = threading.BoundedSemaphore(_DECODERS)
 
     def get(self, number: int, side: int) -> bytes:
-        """A picture for a page, as it is where it is small already; raises FormatError (``image-damaged``)."""
+        """A picture for a page, unchanged if it is already small; raises FormatError (``image-damaged``)."""
         with self._lock:
             found = self._made.get((number, side))
             if found is not None:
@@ -57,7 +57,7 @@ class Thumbnails:
 
 
 def _is_small(data: bytes) -> bool:
-    """Whether an image is small enough to go to the browser as it is: in bytes, and once it is decoded."""
+    """Whether an image is small enough to be sent to the browser unchanged: in bytes, and when decoded."""
     if len(data) > _SMALL_FILE or sniff(data[:16]) not in MEDIA_TYPE_OF:
         return False
     with open_image(data) as image:
@@ -65,5 +65,5 @@ def _is_small(data: bytes) -> bool:
 
 
 def content_type(data: bytes) -> str:
-    """What a browser may take bytes for: a picture, or something to save; never a page or a script."""
+    """The media type to send to a browser: a picture, or something to save; never a page or a script."""
     return MEDIA_TYPE_OF.get(sniff(data[:16]), "application/octet-stream")

@@ -1,4 +1,4 @@
-"""Samples as a page shows them: a line of the gallery, everything about one, and its members."""
+"""Samples as a page shows them: an entry of the gallery, everything about one sample, and its members."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ if TYPE_CHECKING:
 
 _GALLERY_CHARACTERS = 240
 _READERS = 16
-#: A page asks for a sample's picture, its texts and whether it is whole, one after the other.
+#: How many samples are cached: a page asks for a sample's picture, texts and state one after the other.
 _REMEMBERED = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """How whoever opened the page named the dataset, for the commands that it shows."""
+    """The dataset as named on the command line, for the commands that the page shows."""
 
     dataset: str
     at: str | None = None
 
     def command(self, verb: str, *rest: str) -> str:
-        """What to type, with the dataset as it was named; secrets are not shown."""
+        """A command with the dataset as it was named; secrets are not shown."""
         where = ["--at", display(self.at)] if self.at else []
         return " ".join(map(quote, ("wdstools", verb, display(self.dataset), *rest, *where)))
 
 
 class Samples:
-    """Reads samples of a catalogue. Safe to use from many threads."""
+    """Reads samples of a catalogue. Thread-safe."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
@@ -53,7 +53,7 @@ class Samples:
         self._in_order = threading.Lock()
 
     def lines(self, numbers: Iterable[int]) -> Iterator[dict[str, Any]]:
-        """What the gallery shows of each; of one whose index cannot be read, why."""
+        """What the gallery shows for each sample; if its index cannot be read, the reason."""
         of_shard: dict[int, list[int]] = {}
         numbers = list(numbers)
         for number in numbers:
@@ -93,7 +93,7 @@ class Samples:
         }
 
     def details(self, number: int, address: Address) -> dict[str, Any]:
-        """Everything that the index and the manifest say of a sample, and what can be done with it."""
+        """Everything that the index and the manifest say about a sample, and commands for it."""
         place = self._catalogue.place(number)
         split, entry = self._catalogue.shards[place.shard]
         row = self._catalogue.index(place.shard).slice(place.row, 1).to_pylist()[0]
@@ -125,7 +125,7 @@ class Samples:
         }
 
     def _commands(self, key: str, members: list[str], address: Address) -> list[dict[str, str]]:
-        """What can be done with the sample, as lines to copy."""
+        """Commands for the sample, as lines to copy."""
         dataset = self._catalogue.dataset
         name = key.rpartition("/")[2]
         picture = self.picture_extension(members)
@@ -141,8 +141,8 @@ class Samples:
         here = isinstance(dataset.metadata, LocalStore) and address.at is None
         if here and dataset.manifest.profile == "canonical":
             made += [
-                ("repair", "make damage good from a copy", f"{address.command('repair')} --from COPY"),
-                ("remove", "take the sample out", address.command("remove", *one, "--in-place")),
+                ("repair", "repair damage from a copy", f"{address.command('repair')} --from COPY"),
+                ("remove", "remove the sample", address.command("remove", *one, "--in-place")),
             ]
         return [{"verb": verb, "what": what, "text": text} for verb, what, text in made]
 
@@ -152,7 +152,7 @@ class Samples:
         return next((name for name in members if name.lower() in TYPE_OF_EXTENSION), None)
 
     def read(self, number: int) -> Sample:
-        """A sample, each byte checked; the last few are remembered."""
+        """A sample, with every byte verified; the last few are cached."""
         with self._lock:
             known = self._last.get(number)
         if known is not None:
@@ -162,7 +162,7 @@ class Samples:
         if reader.entry.encoding == "tar":
             sample = reader.sample(place.row)
         else:
-            with self._in_order:  # a compressed shard is unpacked by one at a time
+            with self._in_order:  # only one thread at a time unpacks a compressed shard
                 sample = reader.sample(place.row)
         with self._lock:
             self._last[number] = sample
@@ -171,31 +171,31 @@ class Samples:
         return sample
 
     def member(self, number: int, extension: str) -> bytes:
-        """A member of a sample, checked; raises NotFoundError (``member-missing``), IntegrityError (``sample-damaged``)."""
+        """A member of a sample, verified; raises NotFoundError (``member-missing``), IntegrityError (``sample-damaged``)."""
         try:
             return self.read(number)[extension]
         except KeyError:
             raise NotFoundError("no such member", code="member-missing", where=extension[:100]) from None
         except FormatError as error:
-            # a shard that was cut or has grown; what of it is whole can be seen all the same
+            # the shard is truncated or has grown, but members that are whole can still be shown
             data, whole = self._as_it_lies(number, extension)
             if not whole or self._catalogue.dataset.strict:
                 raise error from None
             return data
 
     def picture(self, number: int) -> bytes:
-        """The image of a sample, in full and checked; raises NotFoundError (``image-missing``), and what ``member`` raises."""
+        """The image of a sample, in full size and verified; raises NotFoundError (``image-missing``), and what ``member`` raises."""
         return self.member(number, self._picture_of(number))
 
     def picture_anyhow(self, number: int) -> bytes:
-        """The image, damaged or not: what there is to see of it."""
+        """The image, damaged or not: whatever there is of it."""
         try:
             return self.picture(number)
         except (IntegrityError, FormatError):
             return self._as_it_lies(number, self._picture_of(number))[0]
 
     def state(self, number: int) -> dict[str, Any]:
-        """Whether a sample is, read just now, what was packed; and if not, what is wrong."""
+        """Whether a sample, read now, is what was packed; and if not, what is wrong."""
         try:
             self.read(number)
         except WdsError as error:
@@ -210,13 +210,13 @@ class Samples:
         return extension
 
     def _members(self, number: int) -> dict[str, tuple[int, int, int]]:
-        """Offset, size and XXH3-64 of a sample's members, by the index."""
+        """Offset, size and XXH3-64 of a sample's members, from the index."""
         place = self._catalogue.place(number)
         row = self._catalogue.index(place.shard).column("members")[place.row].as_py()
         return {one["ext"]: (one["offset"], one["size"], one["xxh3_64"]) for one in row}
 
     def _as_it_lies(self, number: int, extension: str) -> tuple[bytes, bool]:
-        """The bytes where the index says that a member is, whatever they are now, and whether they are the member's."""
+        """The bytes at a member's place in the index, whatever they are now, and whether they match its digest."""
         entry = self._catalogue.shards[self._catalogue.place(number).shard][1]
         offset, size, digest = self._members(number)[extension]
         if entry.encoding != "tar":

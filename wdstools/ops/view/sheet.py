@@ -1,4 +1,4 @@
-"""Some samples of a selection for a page that needs no server: spread over all of it, each with a small picture."""
+"""Some samples of a selection for a page without a server: spread evenly over it, each with a thumbnail."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from wdstools.ops.stats import StatsResult
     from wdstools.reader.select import Selection
 
-#: About 15 KB each: a page of all of them is of 30 MB, and still opens.
+#: About 15 KB each: a page with this many is 30 MB, and still opens.
 MOST_SAMPLES = 2_000
 _SIDE, _QUALITY = 320, 80
 _NEAR, _FAR = 2, 8
@@ -38,7 +38,7 @@ _NEAR, _FAR = 2, 8
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A sample with its picture as a data URI; ``missing`` is why one that it has cannot be shown."""
+    """A sample with its picture as a data URI; ``missing`` is why its picture cannot be shown."""
 
     sample: SampleInfo
     picture: str
@@ -47,14 +47,14 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """Some of a selection's samples, and what all of it is made of."""
+    """Some of a selection's samples, and the statistics of all of them."""
 
     stats: StatsResult
     cards: tuple[Card, ...]
 
     @property
     def without_picture(self) -> int:
-        """Samples whose picture cannot be shown."""
+        """The number of samples whose picture cannot be shown."""
         return sum(bool(card.missing) for card in self.cards)
 
 
@@ -66,9 +66,10 @@ def make_sheet(
     executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> Sheet:
-    """``samples`` samples at equal distances through the selection, or all if it has fewer.
+    """``samples`` samples spread evenly over the selection, or all if it has fewer.
 
-    Raises UsageError, and what reading the indexes raises. A picture that cannot be read or decoded is missing with its reason.
+    Raises UsageError, and what reading the indexes raises. A picture that cannot be read or decoded is left out, with the
+    reason.
     """
     if not 0 <= samples <= MOST_SAMPLES:
         raise UsageError("out of range", where=option("samples"), expected=f"0 to {MOST_SAMPLES:,}", got=str(samples))
@@ -86,7 +87,7 @@ def make_sheet(
 
 
 def spread(total: int, wanted: int) -> NDArray[np.int64]:
-    """``wanted`` of ``total`` places, at equal distances, the first and the last among them; all where there are fewer."""
+    """``wanted`` of ``total`` places, evenly spread, including the first and the last; all if there are fewer."""
     if wanted >= total:
         return np.arange(total, dtype=np.int64)
     return np.linspace(0, total - 1, wanted).round().astype(np.int64)

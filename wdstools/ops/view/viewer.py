@@ -1,4 +1,4 @@
-"""A dataset opened for looking: answers of plain values to everything that its page asks."""
+"""A dataset opened for viewing: answers every request of its page with plain values."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ if TYPE_CHECKING:
 
 _SEARCHES, _COUNTS = 6, 4
 _MOST_AT_ONCE = 500
-#: Of a list in a column so many numbers are shown.
+#: How many numbers of a list in a column are shown.
 _NUMBERS = 16
 CHECK_LEVELS: tuple[VerifyLevel, ...] = ("size", "digest", "samples", "decode")
 
 
 class _Search(Protocol):
     def wait(self, wanted: int, seconds: float) -> Found:
-        """What is found so far."""
+        """What has been found so far."""
 
     def stop(self) -> None:
-        """Look no further."""
+        """Stop searching."""
 
 
 class _Straight:
-    """All samples of shards that lie one behind the other: nothing has to be read to number them."""
+    """All samples of consecutive shards: nothing has to be read to number them."""
 
     def __init__(self, numbers: range, shards: int) -> None:
         self._found = Found(numbers, shards, shards, finished=True)
@@ -66,7 +66,7 @@ class _Straight:
 
 
 class Viewer:
-    """A dataset for looking at. ``selection`` bounds everything that is shown."""
+    """A dataset to view. ``selection`` limits everything that is shown."""
 
     def __init__(self, dataset: Dataset, address: Address, selection: Selection = EVERYTHING) -> None:
         selection.check(dataset)
@@ -83,7 +83,7 @@ class Viewer:
         self._lock = threading.Lock()
 
     def about(self) -> dict[str, Any]:
-        """What the page says above everything else."""
+        """What the page shows at the top."""
         manifest = self.dataset.manifest
         where = self.selection.where
         return {
@@ -111,14 +111,14 @@ class Viewer:
         }
 
     def _fields(self) -> list[str]:
-        """What conditions may name beside the index."""
+        """The fields that conditions may name in addition to the index."""
         try:
             return list(fields_of(self.dataset))
-        except WdsError:  # their list cannot be read: a condition that names one says so
+        except WdsError:  # the list of sets cannot be read: conditions that name a field will say so
             return []
 
     def page(self, filters: Filters, start: int, count: int, seconds: float) -> dict[str, Any]:
-        """Samples ``start`` to ``start + count`` of those that are shown, and how many there are as far as is known."""
+        """Samples ``start`` to ``start + count`` of the matching ones, and their total as far as it is known."""
         if start < 0 or not 0 <= count <= _MOST_AT_ONCE:
             raise UsageError("out of range", where="count", expected=f"0 to {_MOST_AT_ONCE}", got=f"{start}, {count}")
         if filters.same and (waiting := self._waiting_for_groups(filters)):
@@ -129,7 +129,7 @@ class Viewer:
         return document | {"samples": [self._marked(line, filters) for line in self.samples.lines(map(int, numbers))]}
 
     def sample(self, number: int) -> dict[str, Any]:
-        """Everything about one sample, with what a check found of it."""
+        """Everything about one sample, with the findings about it."""
         place = self.catalogue.place(number)
         path = self.catalogue.shards[place.shard][1].path
         findings = self.check.damage.of_row(path, place.row, self.catalogue.table(place.shard))
@@ -137,7 +137,7 @@ class Viewer:
         return details | {"findings": [{**to_dict(one), "text": str(one)} for one in findings]}
 
     def _added(self, place: Place) -> dict[str, Any]:
-        """The values of a sample in columns that were added, the first numbers of a list; or why they cannot be read."""
+        """The values of a sample in added columns (of a list, the first numbers); or why they cannot be read."""
         try:
             fields = fields_of(self.dataset)
             entry = self.catalogue.shards[place.shard][1]
@@ -153,7 +153,7 @@ class Viewer:
         }
 
     def alike(self, number: int, level: str) -> dict[str, Any]:
-        """The samples that are the same as one at a level, itself among them; or how far the search for groups is."""
+        """The duplicates of a sample at a level, including itself; or the state of the search for groups."""
         if level not in LEVEL_NAMES:
             raise UsageError("no such level", expected=", ".join(LEVEL_NAMES), got=level[:40])
         self.catalogue.place(number)
@@ -172,7 +172,7 @@ class Viewer:
         return document | {"group": group, "size": len(members), "samples": shown}
 
     def counts(self, filters: Filters, seconds: float) -> dict[str, Any]:
-        """Statistics of the samples that are shown, as far as they are counted."""
+        """Statistics of the matching samples, as far as they have been counted."""
         if filters.same and (waiting := self._waiting_for_groups(filters)):
             return waiting
         with self._lock:
@@ -188,7 +188,7 @@ class Viewer:
         return counting.document(seconds)
 
     def start_check(self, level: str) -> dict[str, Any]:
-        """Begin to verify, if no check is at work; what it finds is shown when it is done."""
+        """Start to verify, unless a check is running; its findings are shown when it is done."""
         chosen = next((one for one in CHECK_LEVELS if one == level), None)
         if chosen is None:
             raise UsageError("no such level", expected=", ".join(CHECK_LEVELS), got=level[:40])
@@ -196,7 +196,7 @@ class Viewer:
         return self.check.document()
 
     def checked(self, checked: Checked) -> None:
-        """Show what a check found."""
+        """Show the findings of a check."""
         self.check.show(checked)
         with self._lock:
             for filters in [one for one in self._searches if one.damaged]:
@@ -205,7 +205,7 @@ class Viewer:
                 self._counts.pop(filters).stopped = True
 
     def mask(self, filters: Filters, shard: int) -> NDArray[np.bool_]:
-        """Which samples of a shard are shown."""
+        """Which samples of a shard to show."""
         split, entry = self.catalogue.shards[shard]
         table = self.catalogue.table(shard, source=filters.needs_source(self.selection))
         table = with_columns(self.dataset, entry, table, filters.added(self.selection))
@@ -219,7 +219,7 @@ class Viewer:
         return mask
 
     def shards_for(self, filters: Filters) -> list[int]:
-        """The shards that can hold any of the samples."""
+        """The shards that can have matching samples."""
         splits = [
             split
             for split in self.dataset.manifest.splits
@@ -256,7 +256,7 @@ class Viewer:
         return Matches(self.catalogue, shards, lambda shard: self.mask(filters, shard))
 
     def _ordered(self, filters: Filters, found: Found) -> Sequence[int] | NDArray[np.int64]:
-        """The numbers in the order in which they are shown: those that are the same beside each other."""
+        """The numbers in the order of display: duplicates next to each other."""
         groups = self.groups.at(filters.same).group_of if filters.same else None
         numbers = np.asarray(found.numbers, np.int64) if groups is not None else found.numbers
         return numbers if groups is None else np.asarray(numbers)[np.argsort(groups[numbers], kind="stable")]
@@ -278,7 +278,7 @@ class Viewer:
         }
 
     def _marked(self, line: dict[str, Any], filters: Filters) -> dict[str, Any]:
-        """A line of the gallery with what is known beside the index: damage, and its group."""
+        """An entry of the gallery, with what is not in the index: damage, and its group."""
         number = line["number"]
         if "error" not in line and self.check.damage.of_shard:
             place = self.catalogue.place(number)

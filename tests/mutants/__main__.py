@@ -102,6 +102,8 @@ def find_reach(kept: Path, folder: Path, count: int, files: list[str]) -> Reach:
                 reach.add(file, texts[file], [answer for answer in answers if "test" in answer])
                 reach.save(kept)
             sys.stderr.write(f"{file}: {len(answers) - 1} of {len(by_file[file])} tests\n")
+            failed = [answer["failed"] for answer in answers if answer.get("failed")]
+            sys.stderr.writelines(f"  not asked, it fails with nothing changed: {each}\n" for each in failed)
 
         share(files, places, run)
     return reach

@@ -10,15 +10,25 @@ ROOMS = ("wdstools/formats", "wdstools/reader/order.py", "wdstools/landing", "wd
 _TESTS = {
     "properties": "*",
     "golden": "*",
-    "unit": "arrow_arrays bounds cards checks_lone checks_of_one_shard checks_salvage column_files extract_names findings first_bytes foreign_splits hash_files "
-    "kept_values landing_answers landing_bucket landing_inside landing_journal landing_new_folder landing_scratch landing_site landing_staging landing_taken_back "
-    "options planning_made_with planning_place planning_searching planning_sizes planning_spill parquet_pages range_tasks select shortage sources_accounting sources_splits sparse_members "
-    "sum_texts sums tar_shortcuts uniqueness_kinds",
+    "unit": "arrow_arrays bounds cards checks_lone checks_of_one_shard checks_salvage column_files extract_names findings "
+    "first_bytes foreign_splits hash_files kept_values landing_answers landing_bucket landing_inside landing_journal "
+    "landing_new_folder landing_scratch landing_site landing_staging landing_taken_back options parquet_files "
+    "parquet_pages planning_made_with planning_place planning_searching planning_sizes planning_spill range_tasks select "
+    "shortage sources_accounting sources_bulk sources_embedded sources_members sources_shards sources_splits "
+    "sources_tables sparse_members split_lines sum_texts sums tar_names tar_shortcuts uniqueness_kinds",
     "hostile": "*",
-    "faults": "damaged_shards flipped_bits matrix interrupted_at_every_write interrupted_changes destinations killed_pack",
-    "integration": "cli_verify repair adopt emit pack_like cli_duplicates append change takedown signing pack_plans columns columns_again columns_cover "
-    "pack_into_buckets verify_parts duplicates_against",
-    "servers": "packing_afar verify_from_afar changing_afar",
+    "conformance": "executor layouts shards_of_others shared_values",
+    "faults": "columns_cut_short_in_a_bucket columns_left_in_a_bucket columns_removed_in_a_bucket "
+    "columns_replaced_in_a_bucket damaged_shards destinations flipped_bits interrupted_at_every_write "
+    "interrupted_changes interrupted_duplicates killed_pack matrix shards_cut_while_read",
+    "integration": "adopt append batch_members buckets change cli_bad_input cli_commands cli_determinism cli_duplicates "
+    "cli_verify columns columns_again columns_computed columns_cover columns_of_others compiling duplicates_against "
+    "duplicates_page emit epochs executors_alike joined loader looking mirror mirror_emitted mixing named_keys "
+    "next_version_in_a_bucket pack_by_ranges pack_heic pack_images pack_into_buckets pack_like pack_plans pull "
+    "reading_ahead reading_in_blocks repair signing takedown verify_parts verify_resumes webdataset_pipeline "
+    "without_images writers",
+    "servers": "adopting_from_afar changing_afar columns_afar commands_from_afar duplicates_from_afar packing_afar "
+    "publishing sources_afar verify_from_afar",
 }
 _ELSEWHERE = (
     *(

@@ -329,10 +329,14 @@ def _one_swift() -> Iterator[None]:
     from tests import conftest
     from tests.servers.swift import swift_server
 
-    root = os.environ.get("PYTEST_DEBUG_TEMPROOT")
-    with tempfile.TemporaryDirectory(dir=root) as folder, swift_server(Path(folder)) as server:
-        conftest.swift_server = lambda folder: contextlib.nullcontext(server)  # type: ignore[attr-defined, assignment, return-value]
-        yield
+    # No TemporaryDirectory: every command forked from here would remove it when it ends, and say so on stderr.
+    folder = Path(tempfile.mkdtemp(dir=os.environ.get("PYTEST_DEBUG_TEMPROOT")))
+    try:
+        with swift_server(folder) as server:
+            conftest.swift_server = lambda folder: contextlib.nullcontext(server)  # type: ignore[attr-defined, assignment, return-value]
+            yield
+    finally:
+        _remove(folder)
 
 
 def main() -> None:

@@ -305,6 +305,10 @@ def _become(ends: list[int], request: list[Any]) -> None:
     os.environ.update(env)
     sys.path[0] = cwd
     sys.argv[1:] = arguments
+    if (
+        module != "wdstools"
+    ):  # a module of the tests: where it is loaded already, running it is a warning, and so an error
+        sys.modules.pop(module, None)
     code = 0
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -16,7 +16,8 @@ from tests.support.pictures import EOI, claiming, encoded, noise, png_claiming, 
 from wdstools.errors import UsageError
 from wdstools.images.check import DamagedImageError
 from wdstools.images.lanczos import resize
-from wdstools.images.resize import Encoding, decode_rgb, fit, reencode
+from wdstools.images.resize import decode_rgb, fit, reencode
+from wdstools.images.rules import Encoding
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -233,7 +234,9 @@ def test_two_processes_give_the_same_bytes(tmp_path: Path) -> None:
     for name, data in sources.items():
         (tmp_path / name).write_bytes(data)
     code = (
-        "import hashlib, pathlib, sys; from wdstools.images.resize import Encoding, reencode\n"
+        "import hashlib, pathlib, sys\n"
+        "from wdstools.images.resize import reencode\n"
+        "from wdstools.images.rules import Encoding\n"
         "for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):\n"
         "    for kind in ('jpg', 'png', 'webp'):\n"
         "        made, _ = reencode(path.read_bytes(), Encoding(kind, side=40, mode='pad'))\n"

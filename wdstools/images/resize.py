@@ -7,15 +7,14 @@ bytes, in any process and on any machine.
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wdstools.errors import UsageError, option
-from wdstools.formats.image_types import STORABLE_TYPES, sniff
+from wdstools.formats.image_types import sniff
 from wdstools.images.check import (
     DEFAULT_MAX_PIXELS,
+    JPEG_MAX_SIDE,
     DamagedImageError,
     ImageInfo,
     bound_pixels,
@@ -30,46 +29,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-RESIZE_MODES = ("stretch", "crop", "pad", "keep")
+    from wdstools.images.rules import Encoding
+
 _EXIF_ORIENTATION = 0x0112
 #: EXIF is looked for in so many bytes: in a JPEG it is a segment near the start.
 _METADATA_BYTES = 1 << 17
 _SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
-_JPEG_MAX_SIDE = 65_500
-
-
-@dataclass(frozen=True, slots=True)
-class Encoding:
-    """How images are re-encoded.
-
-    ``side`` in pixels, or None to keep the size. ``mode``: ``stretch`` to side x side whatever the aspect; ``crop``
-    the middle square, then resize; ``pad`` to fit, black around; ``keep`` the aspect, the shorter side becomes
-    ``side``. ``quality`` as in libjpeg and libwebp, 1 to 100; PNG has none. ``only_others`` re-encodes nothing that
-    already is of type ``image_type``.
-    """
-
-    image_type: str = "jpg"
-    side: int | None = None
-    mode: str = "stretch"
-    quality: int = 75
-    max_pixels: int = DEFAULT_MAX_PIXELS
-    only_others: bool = False
-
-    def __post_init__(self) -> None:
-        if self.image_type not in STORABLE_TYPES:
-            raise UsageError(
-                "no such image type", where=option("convert"), expected=", ".join(STORABLE_TYPES), got=self.image_type
-            )
-        if self.mode not in RESIZE_MODES:
-            raise UsageError("no such mode", where=option("mode"), expected=", ".join(RESIZE_MODES), got=self.mode)
-        if self.side is not None and not 1 <= self.side <= _JPEG_MAX_SIDE:
-            raise UsageError(
-                "side out of range", where=option("resize"), expected=f"1 to {_JPEG_MAX_SIDE}", got=str(self.side)
-            )
-        if not 1 <= self.quality <= 100:
-            raise UsageError(
-                "quality out of range", where=option("quality"), expected="1 to 100", got=str(self.quality)
-            )
 
 
 def reencode(data: bytes, encoding: Encoding) -> tuple[bytes, ImageInfo]:
@@ -208,7 +173,7 @@ def fit(pixels: NDArray[np.uint8], side: int, mode: str) -> NDArray[np.uint8]:
     shorter = min(height, width)
     # rounded half up, in integers: the same on every machine
     new_width, new_height = ((2 * edge * side + shorter) // (2 * shorter) for edge in (width, height))
-    if max(new_width, new_height) > _JPEG_MAX_SIDE:
+    if max(new_width, new_height) > JPEG_MAX_SIDE:
         raise DamagedImageError("image-too-large", f"{width}x{height} becomes {new_width}x{new_height} pixels")
     return resize(pixels, new_width, new_height)
 

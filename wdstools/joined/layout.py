@@ -69,8 +69,12 @@ SHARD = np.dtype(
 )
 #: Name and type of the value columns. ``caption_size`` is -1 where there is none, codes are -1.
 VALUES = {name: "<i4" for name in VALUE_COLUMNS if name != "caption"}
-#: Those of them that are numbers in an index too: the others are numbers of a name.
+#: Those of them that are integers in an index too.
 NUMBERS = tuple(name for name in VALUES if pa.types.is_integer(SCHEMA.field(name).type))
+#: Those that are texts in an index, and here numbers of a name.
+NAMED = ("label", "format")
+if missing := VALUES.keys() - {*NUMBERS, *NAMED}:
+    raise TypeError(f"the joined index would leave these columns unfilled: {', '.join(sorted(missing))}")
 CAPTIONS = {"caption_start": "<u4", "caption_size": "<i4"}
 
 

@@ -9,21 +9,8 @@ from wdstools.units import parse_size
 
 Digests = Literal["none", "xxh3", "all"]
 Consumer = Literal["huggingface", "open_clip", "timm", "energon", "dali", "webshart", "croissant", "all"]
-Reader = Literal[
-    "webdataset",
-    "huggingface",
-    "open_clip",
-    "timm",
-    "energon",
-    "dali",
-    "webshart",
-    "croissant",
-    "tar",
-    "bsdtar",
-    "duckdb",
-    "polars",
-    "all",
-]
+#: What ``doctor`` tries: the readers that ``emit`` writes files for, and those that need none.
+Reader = Literal[Consumer, "webdataset", "tar", "bsdtar", "duckdb", "polars"]
 
 
 _LIMIT_RATE = Option(

@@ -222,7 +222,9 @@ class RangedPlanning:
         if self.options.layout.like is not None and self.options.splits.one is None:
             self.emptied = _split_names(self.listing.samples)
         for number, samples in self._sorted(spill):
-            found = assign_splits(samples, self.options.splits, seed=self.options.layout.seed)[0]
+            found, skips, notes = assign_splits(samples, self.options.splits, seed=self.options.layout.seed)
+            self.skips += skips
+            self.notes += [note for note in notes if note not in self.notes]  # each range gives them
             shelve(placed, number, found)
         return placed
 

@@ -113,7 +113,7 @@ def test_each_batch_is_a_dot_and_one_off_the_scale_is_a_mark_at_the_edge(browser
     with browser.open(page) as opened:
         assert opened.page.locator("#latency .dot").count() == 4
         assert opened.page.locator("#latency .beyond").count() == 1
-        assert "the longest 500 ms" in opened.texts("#latency figcaption")[0]
+        assert "the longest took 500 ms" in opened.texts("#latency figcaption")[0]
 
 
 def test_a_longer_time_is_drawn_higher() -> None:

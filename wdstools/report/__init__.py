@@ -1,1 +1,1 @@
-"""Pages from results: jinja2 templates and inline SVG. No logic: what a page says, the result says."""
+"""Pages made from results, with jinja2 templates and inline SVG. No logic: a page only shows what the result says."""

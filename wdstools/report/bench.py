@@ -1,4 +1,4 @@
-"""The page of a bench run: bars against the limits, the time of every batch, batches by threads."""
+"""The page of a bench run: speeds against their limits, the time of every batch, batches by threads."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from wdstools.ops.bench import BenchResult
     from wdstools.ops.bench.result import Limit, Speed
 
-#: Units of the plot, which is stretched to the page: its texts stand beside it.
+#: The size of the plot in its own units. It is stretched to the page, so its labels are outside it.
 _PLOT_WIDTH, _PLOT_HEIGHT = 1000.0, 200.0
-#: Batches that take longer than so many times the 99th percentile are drawn at the upper edge.
+#: Batches slower than this multiple of the 99th percentile are drawn at the upper edge.
 _HEADROOM = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar: ``width`` and ``limit`` are in hundredths of the chart's width; it may be longer than its limit."""
+    """One bar: ``width`` and ``limit`` are percentages of the chart's width; a bar may be longer than its limit."""
 
     name: str
     width: float
@@ -32,7 +32,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """Batch times as points ``x,y``; ``beyond`` are those cut off at the upper edge; ``lines`` are marked heights."""
+    """Batch times as points ``x, y, ms``; ``beyond`` are those above the upper edge; ``lines`` are the marked heights."""
 
     points: tuple[tuple[float, float, float], ...]
     beyond: tuple[tuple[float, float], ...]
@@ -41,7 +41,7 @@ class Plot:
 
 
 def bench_page(result: BenchResult) -> str:
-    """The HTML text of a bench run, one file that needs nothing else; the same result gives the same text."""
+    """The HTML text of a bench run, one self-contained file; the same result gives the same text."""
     limits = {limit.name: limit for limit in result.limits}
     most = max([1.0, *result.scaling.values()])
     return render_page(
@@ -60,7 +60,7 @@ def bench_page(result: BenchResult) -> str:
 
 
 def _bars(rows: Iterable[tuple[str, float, str, str]]) -> tuple[Bar, ...]:
-    """Bars of one scale: where one is more than the whole, the whole is less than the width of the chart."""
+    """Bars on one scale: if one exceeds 100 %, 100 % is less than the width of the chart."""
     listed = list(rows)
     most = max([1.0, *(part for _, part, _, _ in listed)])
     return tuple(
@@ -86,7 +86,7 @@ def _beside(speed: Speed, result: BenchResult) -> tuple[str, float, str, str]:
 
 
 def plot_batches(result: BenchResult) -> Plot:
-    """Where each batch's time is drawn; 0 ms is the lower edge."""
+    """Where to draw the time of each batch; 0 ms is the lower edge."""
     top = max(1e-6, min(max(result.batch_ms), _HEADROOM * result.p99_ms) * 1.05)
     step = _PLOT_WIDTH / len(result.batch_ms)
     points, beyond = [], []

@@ -1,4 +1,4 @@
-"""The page of ``duplicates``: figures, leak matrix, and a contact sheet that filters and sorts itself."""
+"""The page of ``duplicates``: figures, leak matrix, and a contact sheet that can be filtered and sorted."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
     from wdstools.dedup.results import DuplicateGroup, DuplicateGroups, DuplicateMember, Thumbnail
 
-#: Groups beyond these are counted, not listed: the command line lists them all.
+#: The most groups that a page lists; others are only counted. The command line lists them all.
 MOST_GROUPS = 3_000
 _MOST_MEMBERS = 200
 
 
 def render_duplicates(name: str, root: str, found: DuplicateGroups, thumbnails: Mapping[str, Thumbnail]) -> str:
-    """The HTML text. It asks for nothing from outside, whatever keys and captions hold."""
+    """The HTML text. It loads nothing from outside, whatever keys and captions contain."""
     listed = {group.representative for group in itertools.islice(found.to_look_at(), MOST_GROUPS)}
     groups = [_group(group, thumbnails) for group in found.groups if group.representative in listed]
     return render_page(
@@ -50,6 +50,6 @@ def _member(member: DuplicateMember, thumbnail: Thumbnail | None) -> dict[str, A
 
 
 def _script_json(value: object) -> str:
-    """JSON that may stand in a script element: nothing in it ends the element or begins a comment."""
+    """JSON that is safe in a script element: nothing in it ends the element or starts a comment."""
     text = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

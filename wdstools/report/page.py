@@ -1,4 +1,4 @@
-"""HTML pages: one template a page, all of them extending ``page.html``; each is one file that needs nothing else."""
+"""HTML pages: one template per page, all extending ``page.html``; each page is one self-contained file."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 def render_page(template: str, **values: object) -> str:
     """The HTML text of ``templates/TEMPLATE``, with these values in it.
 
-    Every value is escaped; a name that the template asks for and nobody gave is an error. The page allows itself
-    nothing from outside (Content-Security-Policy): styles and scripts are in it, pictures are ``data:`` or SVG. The
-    same values give the same bytes.
+    Every value is escaped; a name that the template uses without a value is an error. The page may load nothing from
+    outside (Content-Security-Policy): it contains its styles and scripts, and pictures are ``data:`` or SVG. The same
+    values give the same bytes.
     """
     return _environment().get_template(template).render(values)
 

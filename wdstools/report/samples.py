@@ -1,4 +1,4 @@
-"""The page of ``view --html``: figures, charts and some samples, in one file that runs no script at all."""
+"""The page of ``view --html``: figures, charts and some samples, in one file without scripts."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from wdstools.ops.view.sheet import Sheet
 
 _FEW = 12
-#: A longer caption is folded.
+#: A caption longer than this is folded.
 FOLDED = 240
 _MOST_CHARACTERS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar of a chart; ``width`` is in hundredths of the longest."""
+    """One bar of a chart; ``width`` is a percentage of the longest."""
 
     name: str
     number: int
@@ -33,7 +33,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Bars below a title. ``more`` are bars left out."""
+    """Bars below a title; ``more`` counts the bars that are left out."""
 
     title: str
     note: str
@@ -57,7 +57,7 @@ def render_samples(sheet: Sheet, where: str) -> str:
 
 
 def charts(stats: StatsResult) -> Iterable[Chart]:
-    """What the statistics say, as bars."""
+    """The statistics as charts."""
     splits = [(name, sum(labels.values())) for name, labels in stats.counts.items()]
     yield _chart("Splits", "", splits)
     labels = [(name, sum(counts.get(name, 0) for counts in stats.counts.values())) for name in stats.labels]

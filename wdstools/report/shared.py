@@ -1,4 +1,4 @@
-"""The page of ``duplicates --against``: what two sets of images share, in pairs."""
+"""The page of ``duplicates --against``: the images that sets share, in pairs."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ if TYPE_CHECKING:
 
 
 def render_shared(found: SharedImages, pairs: Iterable[tuple[SharedImage, Thumbnail, Thumbnail]]) -> str:
-    """The HTML text. It asks for nothing from outside, whatever keys and captions hold."""
+    """The HTML text. It loads nothing from outside, whatever keys and captions contain."""
     return render_page("shared.html", found=found, pairs=list(pairs), limit=LIMITS[found.level])

@@ -1,22 +1,22 @@
-"""Texts from outside on a page: what cannot be seen in them is shown, and their direction stays their own."""
+"""Texts from outside on a page: invisible characters are made visible, and cannot change the direction of other text."""
 
 from __future__ import annotations
 
 import re
 
-#: Controls but for tab and newline.
+#: Control characters except tab and newline.
 _CONTROL_RE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-#: What turns the direction of text, or has no width.
+#: Characters that change the direction of text, or have no width.
 _HIDDEN_RE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 
 
 def readable(text: str) -> str:
-    """A caption as it can be read: control characters become their pictures."""
+    """A readable caption: control characters become their visible symbols."""
     return _CONTROL_RE.sub(_picture, text)
 
 
 def exact(text: str) -> str:
-    """A name that must not be taken for another one: what cannot be seen in it is written out."""
+    """A name that cannot be mistaken for another: invisible characters are written out."""
     plain = readable(text.replace("\n", "\u240a").replace("\t", "\u2409"))
     return _HIDDEN_RE.sub(lambda found: f"<U+{ord(found[0]):04X}>", plain)
 

@@ -1,1 +1,1 @@
-"""The page of ``view``: its files, and the server that answers it on this machine alone. Needs the extra ``view``."""
+"""The page of ``view``: its files, and the server, for this machine only. Needs the extra ``view``."""

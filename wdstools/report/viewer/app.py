@@ -1,4 +1,4 @@
-"""What the page asks for, as answers of HTTP; what they say comes from ``ops.view``."""
+"""The HTTP responses to the page's requests; their content comes from ``ops.view``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from wdstools.ops.view import Viewer
 
-#: The files of the page, and what they are.
+#: The files of the page, and their content types.
 FILES = {
     "view.html": "text/html; charset=utf-8",
     "view.css": "text/css; charset=utf-8",
@@ -35,9 +35,9 @@ FILES = {
     "stats.js": "text/javascript; charset=utf-8",
 }
 _SIDES = (256, 512)
-#: How long a request waits for a search before it tells what there is by now.
+#: How many seconds a request waits for a search before it returns the results so far.
 _PATIENCE = 0.4
-#: Members run nothing, whatever they are: each is a document without rights, or a file to save.
+#: Members must not run code, whatever they are: each is a sandboxed document, or a file to save.
 _MEMBER_POLICY = "default-src 'none'; sandbox"
 _STATUS: tuple[tuple[type[WdsError], int], ...] = (
     (NotFoundError, 404),
@@ -50,7 +50,7 @@ _STATUS: tuple[tuple[type[WdsError], int], ...] = (
 
 
 def make_app(viewer: Viewer) -> Starlette:
-    """The routes, without what guards them."""
+    """The routes, without the guard in front of them."""
     register_url_convertor("sample", _Number())
     asked = _Answers(viewer)
     routes = [
@@ -72,21 +72,21 @@ def make_app(viewer: Viewer) -> Starlette:
 
 
 class _Number(Convertor[int]):
-    """The number of a sample in an address; more digits than any has are no such address."""
+    """The number of a sample in an address; too many digits do not match."""
 
     regex = "[0-9]{1,100}"
 
     def convert(self, value: str) -> int:
-        """As a number."""
+        """Convert to a number."""
         return int(value)
 
     def to_string(self, value: int) -> str:
-        """As text."""
+        """Convert to text."""
         return str(value)
 
 
 class _Answers:
-    """One method a route; starlette runs each in a thread of its own."""
+    """One method per route; starlette runs each in its own thread."""
 
     def __init__(self, viewer: Viewer) -> None:
         self._viewer = viewer
@@ -97,7 +97,7 @@ class _Answers:
         return _answer(self._viewer.about)
 
     def samples(self, request: Request) -> Response:
-        """A part of the gallery."""
+        """A section of the gallery."""
 
         def made() -> dict[str, Any]:
             return self._viewer.page(*_window(request, self._filters(request)), _PATIENCE)
@@ -117,17 +117,17 @@ class _Answers:
         return _answer(lambda: self._viewer.samples.state(request.path_params["number"]))
 
     def alike(self, request: Request) -> Response:
-        """The samples that are the same as one."""
+        """The samples that are the same image as this one."""
         level = request.query_params.get("level", "")
         return _answer(lambda: self._viewer.alike(request.path_params["number"], level))
 
     def check(self, request: Request) -> Response:
-        """How far the check is."""
+        """The progress of the check."""
         del request
         return _answer(self._viewer.check.document)
 
     def start_check(self, request: Request) -> Response:
-        """Begin a check."""
+        """Start a check."""
         return _answer(lambda: self._viewer.start_check(request.query_params.get("level", "")))
 
     def thumbnail(self, request: Request) -> Response:
@@ -137,11 +137,11 @@ class _Answers:
         return _bytes(lambda: self._viewer.thumbnails.get(request.path_params["number"], chosen), keep=True)
 
     def picture(self, request: Request) -> Response:
-        """A picture in full, damaged or not: the page says which."""
+        """A full picture, damaged or not; the page says which."""
         return _bytes(lambda: self._viewer.samples.picture_anyhow(request.path_params["number"]))
 
     def member(self, request: Request) -> Response:
-        """A member, checked, to be saved or shown as text."""
+        """A checked member, to save or to show as text."""
         number, extension = request.path_params["number"], request.path_params["extension"]
         answer = _bytes(lambda: self._viewer.samples.member(number, extension))
         if answer.status_code == 200:

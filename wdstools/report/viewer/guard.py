@@ -1,4 +1,4 @@
-"""Who may ask, and what a browser may do with the answer. In front of every route, errors included."""
+"""Who may send requests, and what a browser may do with the responses. In front of every route, errors included."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     Message = MutableMapping[str, Any]
     App = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
 
-#: The page asks nobody but this server, runs nothing but its own files, and stands in no frame.
+#: The page sends requests only to this server, runs only its own files, and cannot be framed.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -29,11 +29,11 @@ _METHODS = ("GET", "HEAD", "POST")
 
 
 class Guard:
-    """Lets through what knows the token and speaks to this server by its own name; all others get one bare answer.
+    """Lets requests through that have the token and address this server by its own name; all others get an empty answer.
 
-    The token is the first part of the path, so that everything that the page asks for by a relative address has it. The
-    Host header must be a loopback name with the port: a page of another origin that has made its own name point here has
-    another. Where the browser says that another site asks, that is refused as well.
+    The token is the first part of the path, so that every relative address on the page includes it. The Host header must be a
+    loopback name with the port: a page of another origin that has pointed its own name here (DNS rebinding) sends another. A
+    request that the browser marks as coming from another site is refused too.
     """
 
     def __init__(self, app: App, token: str, port: int) -> None:
@@ -45,7 +45,7 @@ class Guard:
     async def __call__(
         self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
     ) -> None:
-        """One request."""
+        """Handle one request."""
         if scope["type"] != "http":
             return
         status = self._refusal(scope)
@@ -66,7 +66,7 @@ class Guard:
         await self._app(inner, receive, answer)
 
     def _refusal(self, scope: Message) -> int:
-        """Why not: a status of HTTP, 0 if nothing speaks against it."""
+        """The HTTP status of a refusal, 0 to accept."""
         headers = dict(reversed(scope["headers"]))
         hosts = [value for name, value in scope["headers"] if name == b"host"]
         if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
@@ -82,7 +82,7 @@ class Guard:
 
 
 async def _bare(send: Callable[[Message], Awaitable[None]], status: int) -> None:
-    """An answer that tells nothing."""
+    """Send an answer that reveals nothing."""
     headers = [(b"content-length", b"0"), *((name.encode(), value.encode()) for name, value in _HEADERS.items())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": b""})

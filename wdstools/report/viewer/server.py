@@ -1,4 +1,4 @@
-"""The server of the page: on this machine alone, for whoever knows the address that was printed, until it is interrupted."""
+"""The server of the page: for this machine only, for whoever knows the printed address, until interrupted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TOKEN_BYTES = 24
 
 
 def need_server() -> None:
-    """Raise UsageError (``extra-missing``) where the libraries of the extra ``view`` are not installed."""
+    """Raise UsageError (``extra-missing``) if the libraries of the extra ``view`` are not installed."""
     from importlib.util import find_spec
 
     missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
@@ -33,7 +33,7 @@ def need_server() -> None:
 
 
 def serve(viewer: Viewer, port: int, ready: Callable[[str], None]) -> None:
-    """Answer the page of a viewer until the process is interrupted; ``ready`` is told its address once it can be asked.
+    """Serve the page of a viewer until the process is interrupted; ``ready`` gets its address once it accepts requests.
 
     Raises UsageError (``extra-missing``), and StoreError (``port-taken``).
     """
@@ -59,7 +59,7 @@ def serve(viewer: Viewer, port: int, ready: Callable[[str], None]) -> None:
             timeout_graceful_shutdown=1,
         )
         ready(f"http://{_HOST}:{found}/{token}/")
-        with contextlib.suppress(KeyboardInterrupt):  # what was asked for: the page is no longer wanted
+        with contextlib.suppress(KeyboardInterrupt):  # expected: this is how the user ends it
             uvicorn.Server(config).run([listener])
 
 
@@ -72,10 +72,10 @@ def _listening(port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise StoreError(
-            "no page can be served at this port",
+            "the page cannot be served on this port",
             code="port-taken",
             where=f"{_HOST}:{port}",
             got=error.strerror or str(error),
-            hint=f"{option('port', 0)}    takes one that is free",
+            hint=f"{option('port', 0)}    picks a free one",
         ) from None
     return listener

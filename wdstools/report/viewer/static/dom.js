@@ -20,13 +20,13 @@ export const make = (tag, { text, kind, ...rest } = {}, ...children) => {
 const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g;
 const DIRECTION = /[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g;
 
-/** A caption as it can be read: control characters become their pictures; its direction is its own. */
+/** A readable caption: control characters become their visible symbols; it keeps its own direction. */
 export const readable = text => text.replace(CONTROL, c => {
   const code = c.charCodeAt(0);
   return code < 0x20 ? String.fromCharCode(0x2400 + code) : code === 0x7f ? "\u2421" : "\ufffd";
 });
 
-/** A name that must not be taken for another one: what cannot be seen in it is written out. */
+/** A name that cannot be mistaken for another: invisible characters are written out. */
 export const exact = text => text.replace(/\n|\t/g, c => c === "\n" ? "\u240a" : "\u2409").replace(CONTROL, c => readable(c))
   .replace(DIRECTION, c => "<U+" + c.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0") + ">");
 
@@ -50,7 +50,7 @@ export class Refused extends Error {
   }
 }
 
-/** An answer of the server; throws Refused with what it says is wrong. */
+/** A response of the server; throws Refused with its error. */
 export const ask = async (path, { signal, method } = {}) => {
   let answer;
   try {
@@ -72,7 +72,7 @@ export const ask = async (path, { signal, method } = {}) => {
 
 export const pause = milliseconds => new Promise(done => setTimeout(done, milliseconds));
 
-/** Says something to people who do not look at the screen. */
+/** Announces something to screen readers. */
 export const say = text => { at("said").textContent = ""; at("said").textContent = text; };
 
 export const problem = text => {
@@ -101,13 +101,13 @@ export const copier = (text, what) => make("button", {
   },
 });
 
-/** Dialogs that close by their button and by a click beside them. */
+/** Dialogs that close with their button or a click outside them. */
 export const closable = dialog => {
   dialog.querySelector(".close").addEventListener("click", () => dialog.close());
   dialog.addEventListener("click", event => { if (event.target === dialog) dialog.close(); });
 };
 
-/** One bar of a list: name, number, and how long it is beside the longest. */
+/** One bar of a list: name, number, and length relative to the longest. */
 export const bar = (name, number, most, { text, onclick } = {}) => {
   const fill = make("span", { kind: "fill" });
   fill.style.width = (most ? Math.max(number ? 0.6 : 0, 100 * number / most) : 0) + "%";

@@ -1,6 +1,6 @@
 "use strict";
-// A gallery of any length: only the rows that can be seen exist. Positions are rows, not pixels of the page, because no
-// browser scrolls tens of millions of pixels: the bar at the side stands for the whole, small movements move by pixels.
+// A gallery of any length: only visible rows exist. Positions are rows, not pixels of the page, because no browser scrolls
+// tens of millions of pixels: the scroll bar covers the whole gallery, and small movements scroll by pixels.
 
 import { ask, at, exact, make, pause, readable, Refused, size as bytesText, whole } from "./dom.js";
 
@@ -24,14 +24,14 @@ export class Gallery {
     this.shown = new Map();
     this.search = new AbortController();
     this.top = 0;         // pixels from the gallery's true beginning
-    this.last = 0;        // where the scroll bar stood
+    this.last = 0;        // the last position of the scroll bar
     this.columns = 1;
     this.box.addEventListener("scroll", () => this.scrolled(), { passive: true });
     this.box.addEventListener("keydown", event => this.key(event));
     new ResizeObserver(() => this.layout()).observe(this.box);
   }
 
-  /** Show what other filters leave. */
+  /** Show the samples that new filters leave. */
   async show(query) {
     this.search.abort();
     this.search = new AbortController();
@@ -47,7 +47,7 @@ export class Gallery {
     await this.follow(this.search.signal);
   }
 
-  /** Ask again and again while the search goes on. */
+  /** Poll while the search is running. */
   async follow(signal) {
     const inGroups = new URLSearchParams(this.query).get("same");
     for (let turn = 0; ; turn += 1) {
@@ -62,7 +62,7 @@ export class Gallery {
         this.told({ error: error instanceof Refused ? error.document : { message: String(error) } });
         return;
       }
-      if (inGroups && !found.finished) {  // until all are there they have no order
+      if (inGroups && !found.finished) {  // they have no order until all have arrived
         this.told({ ...found, total: 0 });
         await pause(300);
         turn = -1;
@@ -107,7 +107,7 @@ export class Gallery {
     this.draw();
   }
 
-  /** From the bar's position to the true one: far away in proportion, nearby by pixels. */
+  /** From the position of the bar to the true one: large moves in proportion, small ones by pixels. */
   scrolled() {
     const now = this.box.scrollTop, limit = this.box.scrollHeight - this.box.clientHeight, moved = now - this.last;
     this.last = now;
@@ -120,14 +120,14 @@ export class Gallery {
     if (this.height > FAR) {
       clearTimeout(this.settling);
       this.settling = setTimeout(() => {
-        // the bar may have moved and its event not come yet: what a person did is not undone
+        // the bar may have moved before its event arrived: do not undo what the user did
         if (this.box.scrollTop === this.last) this.settle();
         else this.scrolled();
       }, 150);
     }
   }
 
-  /** Put the bar where the position belongs. */
+  /** Move the bar to match the position. */
   settle() {
     const limit = this.box.scrollHeight - this.box.clientHeight;
     this.box.scrollTop = this.height <= FAR ? this.top : limit * this.top / (this.reach || 1);
@@ -135,7 +135,7 @@ export class Gallery {
     this.draw();
   }
 
-  /** Bring a sample into sight. */
+  /** Scroll a sample into view. */
   go(index) {
     const first = Math.floor(index / this.columns) * this.step, view = this.box.clientHeight;
     if (first < this.top) this.top = Math.max(0, first - GAP);
@@ -174,7 +174,7 @@ export class Gallery {
     const signal = this.search.signal;
     this.asked.set(chunk, true);
     try {
-      await pause(this.asked.size > 4 ? 120 : 0);   // while somebody drags the bar
+      await pause(this.asked.size > 4 ? 120 : 0);   // while the bar is being dragged
       if (signal.aborted || !this.sees(chunk)) return;
       const found = await ask(`api/samples?${this.query}&start=${chunk * CHUNK}&count=${CHUNK}`, { signal });
       if (found.samples.length === Math.min(CHUNK, this.total - chunk * CHUNK)) this.chunks.set(chunk, found.samples);
@@ -266,7 +266,7 @@ export class Gallery {
     this.shown.get(index)?.querySelector("a")?.setAttribute("tabindex", 0);
   }
 
-  /** Move the keyboard's place to a sample. */
+  /** Move the keyboard focus to a sample. */
   moveTo(index) {
     const there = Math.max(0, Math.min(this.total - 1, index));
     this.go(there);

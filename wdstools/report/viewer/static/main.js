@@ -8,7 +8,7 @@ const FURTHER = ["side_min", "side_max", "bytes_min", "bytes_max", "where", "sam
 const FIELDS = ["q", "split", "label", ...FURTHER];
 const NO_LABEL = "\u0000none";
 
-/** The filters as the page's address has them; fields that are empty are left out. */
+/** The filters as they are in the address of the page; empty fields are left out. */
 const query = () => {
   const found = new URLSearchParams();
   for (const name of FIELDS) {
@@ -26,7 +26,7 @@ const restore = text => {
   if (FURTHER.some(name => given.get(name)) || at("damaged").checked) unfold(true);
 };
 
-/** Set a field; a choice that its list does not have is added to it. */
+/** Set a field; a choice that is missing from its list is added. */
 const put = (name, value) => {
   const field = at(name);
   if (field.matches("select") && ![...field.options].some(option => option.value === value)) field.append(make("option", { value, text: exact(value) }));
@@ -97,7 +97,7 @@ const start = async () => {
     problem(groups && groups.state !== "working" ? groups.message + (groups.hint ? ": " + groups.hint : "")
       : unread.length ? `Not shown: ${counted(unread.reduce((sum, one) => sum + one.samples, 0), "sample")} of ${counted(unread.length, "shard")} (${exact(unread[0].shard)}: ${unread[0].message})` : "");
     at("nothing").hidden = found.total > 0 || !found.finished;
-    at("nothing-why").textContent = groups && groups.state !== "working" ? "" : query() ? "No sample fits these filters." : "This dataset has no samples.";
+    at("nothing-why").textContent = groups && groups.state !== "working" ? "" : query() ? "No sample matches these filters." : "This dataset has no samples.";
   };
   const apply = () => {
     clearTimeout(waiting);

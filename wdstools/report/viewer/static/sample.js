@@ -1,5 +1,5 @@
 "use strict";
-// One sample: its picture, and everything that is known of it.
+// One sample: its picture, and everything that is known about it.
 
 import { ask, at, copier, counted, exact, make, pause, readable, say, size, whole } from "./dom.js";
 
@@ -32,7 +32,7 @@ export class SampleView {
     picture.addEventListener("error", () => { if (picture.getAttribute("src")) this.noPicture("This picture cannot be shown."); });
   }
 
-  /** The picture pixel for pixel, or as much of it as fits. */
+  /** Show the picture pixel for pixel, or scaled to fit. */
   actual(on = at("actual").getAttribute("aria-pressed") !== "true") {
     at("actual").setAttribute("aria-pressed", String(on));
     at("frame").classList.toggle("actual", on);
@@ -73,13 +73,13 @@ export class SampleView {
     await this.look(number, sample);
   }
 
-  /** What is told now is of the sample that was asked for. */
+  /** Mark the details as complete, and show the position of the sample. */
   settled() {
     at("details").setAttribute("aria-busy", "false");
     at("position").textContent = this.index < 0 ? "" : `${whole(this.index + 1)} of ${whole(this.gallery.total)}`;
   }
 
-  /** Whether it is whole, now that it is read. */
+  /** Show whether the sample is whole, once it is read. */
   async look(number, sample) {
     let state;
     try {
@@ -150,7 +150,7 @@ export class SampleView {
     return section("Members", make("table", { kind: "members" }, make("tbody", {}, ...rows)));
   }
 
-  /** What was added of it since it was packed: scores, captions, the first numbers of an embedding. */
+  /** Its added columns: scores, captions, the first numbers of an embedding. */
   columns(sample) {
     const shown = ({ type, value }) => {
       if (value === null) return "–";
@@ -195,7 +195,7 @@ export class SampleView {
       ["SHA-256", sample.sha256],
       ["Shard’s SHA-256", sample.shard.sha256],
     ].filter(([, value]) => value);
-    return section("Where it lies", make("dl", { kind: "facts" }, ...facts.flatMap(([name, value]) => [
+    return section("Location", make("dl", { kind: "facts" }, ...facts.flatMap(([name, value]) => [
       make("dt", { text: name }), make("dd", {}, make("code", { text: value }))])),
       make("p", { kind: "soft", id: "whole", text: "Reading it…" }));
   }
@@ -206,7 +206,7 @@ export class SampleView {
       make("div", { kind: "command" }, make("code", { tabindex: 0, text: exact(command.text) }), copier(command.text, command.verb))))));
   }
 
-  /** The samples that are the same as this one, at a level that people choose. */
+  /** The samples that are the same image as this one, at a chosen level. */
   alike(sample) {
     const list = make("div", { kind: "alike" });
     const choice = make("select", { "aria-label": "Level", onchange: event => { this.level = event.currentTarget.value; this.findAlike(sample.number, list); } },

@@ -1,12 +1,12 @@
 "use strict";
-// Statistics of what is shown, and the check.
+// Statistics of the shown samples, and the check.
 
 import { ask, at, bar, counted, exact, make, pause, say, size, whole } from "./dom.js";
 
 const FEW = 12;
 let turn = 0;
 
-/** Draw statistics of the samples that the filters leave; `choose` narrows them further down. */
+/** Draw the statistics of the filtered samples; `choose` filters them further. */
 export const showStats = async (query, about, choose) => {
   const mine = turn += 1, body = at("stats-body");
   at("stats").showModal();
@@ -87,7 +87,7 @@ const tags = (stats, choose) => {
     ...few(stats.hashtags.map(one => bar(exact(one.tag), one.captions, most, { onclick: () => choose({ q: one.tag }) }))));
 };
 
-/** The dialog of the check: what was found, and a button that begins another. */
+/** The dialog of the check: what was found, and a button that starts another. */
 export class CheckView {
   constructor({ about, changed, showDamaged }) {
     this.about = about;
@@ -115,7 +115,7 @@ export class CheckView {
     if (check.state === "working") {
       const text = check.total ? `${check.unit === "bytes" ? size(check.done) : whole(check.done)} of ${check.unit === "bytes" ? size(check.total) : whole(check.total)}` : "";
       parts.push(make("p", { text: "Checking… " + text }), make("progress", { max: check.total || 1, value: check.total ? check.done : null, "aria-label": "Check" }));
-    } else if (check.state === "failed") parts.push(make("p", { kind: "bad", text: "The check could not be made: " + check.message }));
+    } else if (check.state === "failed") parts.push(make("p", { kind: "bad", text: "The check could not be run: " + check.message }));
     else if (check.state === "done") {
       parts.push(make("p", {}, make("b", { kind: check.findings ? "bad" : "good", text: check.findings ? counted(check.findings, "finding") : "Nothing is damaged" }),
         ` at level ${check.level}` + (check.source ? `, from ${exact(check.source)}` : "")));
@@ -127,7 +127,7 @@ export class CheckView {
     if (check.state !== "working") {
       const level = make("select", { "aria-label": "Level" }, ...this.about.check_levels.map(one => make("option", { value: one, text: one, selected: one === "digest" })));
       parts.push(make("div", { kind: "row" }, level, make("button", { type: "button", id: "start-check", text: check.state === "done" ? "Check again" : "Check now", onclick: () => this.start(level.value) })),
-        make("p", { kind: "soft", text: `size looks at names and sizes; digest reads every byte (${size(this.about.totals.bytes)}${this.about.local ? "" : ", from afar"}); samples looks at every header and caption too; decode at every image.` }));
+        make("p", { kind: "soft", text: `size checks names and sizes; digest reads every byte (${size(this.about.totals.bytes)}${this.about.local ? "" : ", from remote storage"}); samples also checks every header and caption; decode also decodes every image.` }));
     }
     at("check-body").replaceChildren(...parts);
   }

@@ -15,8 +15,8 @@ from PIL import Image
 from benchmarks.measure import WDSTOOLS, Row, clocked, clocked_command, race, settle
 from benchmarks.pack import PEERS
 from benchmarks.peers.commands import pillow_resize
+from wdstools.images.encoding import Encoding
 from wdstools.images.resize import decode_rgb, fit, reencode
-from wdstools.images.rules import Encoding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

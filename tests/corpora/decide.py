@@ -22,8 +22,8 @@ from wdstools.formats.image_types import STORABLE_TYPES, TYPE_OF_EXTENSION
 from wdstools.formats.sums import parse_sums
 from wdstools.formats.tar_names import encoding_of
 from wdstools.images.check import DamagedImageError
+from wdstools.images.encoding import Encoding
 from wdstools.images.resize import reencode
-from wdstools.images.rules import Encoding
 from wdstools.images.whole import ImageChecker
 from wdstools.ops.verify.lone import verify_shard_file
 from wdstools.sources.base import DamagedEntryError

@@ -24,8 +24,8 @@ from wdstools.formats.manifest import dumps, loads
 from wdstools.formats.sums import parse_sums, render_sums
 from wdstools.formats.tar import parse_header, render_header
 from wdstools.images.check import DamagedImageError
+from wdstools.images.encoding import Encoding
 from wdstools.images.resize import reencode
-from wdstools.images.rules import Encoding
 from wdstools.images.whole import ImageChecker
 from wdstools.sources.tarscan import scan_tar
 from wdstools.sources.zipscan import scan_zip

@@ -14,9 +14,9 @@ from PIL import Image
 from tests.support.pictures import EOI, chunk, encoded, flat_blocks, noise
 from wdstools.formats.image_types import sniff
 from wdstools.images.check import DamagedImageError, open_image
+from wdstools.images.encoding import Encoding
 from wdstools.images.luma import luma_images
 from wdstools.images.resize import decode_rgb, reencode
-from wdstools.images.rules import Encoding
 from wdstools.images.whole import ImageChecker
 from wdstools.reader.decode import Decoder
 

@@ -15,9 +15,9 @@ from PIL import Image, ImageCms, ImageOps
 from tests.support.pictures import EOI, claiming, encoded, noise, png_claiming, repeating_scans, saved
 from wdstools.errors import UsageError
 from wdstools.images.check import DamagedImageError
+from wdstools.images.encoding import Encoding
 from wdstools.images.lanczos import resize
 from wdstools.images.resize import decode_rgb, fit, reencode
-from wdstools.images.rules import Encoding
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -236,7 +236,7 @@ def test_two_processes_give_the_same_bytes(tmp_path: Path) -> None:
     code = (
         "import hashlib, pathlib, sys\n"
         "from wdstools.images.resize import reencode\n"
-        "from wdstools.images.rules import Encoding\n"
+        "from wdstools.images.encoding import Encoding\n"
         "for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):\n"
         "    for kind in ('jpg', 'png', 'webp'):\n"
         "        made, _ = reencode(path.read_bytes(), Encoding(kind, side=40, mode='pad'))\n"

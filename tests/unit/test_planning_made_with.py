@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.support.laws import SHORT_LAW
 from tests.support.refusal import or_refused
 from wdstools.errors import FormatError
-from wdstools.images.rules import Encoding
+from wdstools.images.encoding import Encoding
 from wdstools.planning.made_with import MadeWith
 from wdstools.planning.samples import SPLIT_IN_KEY
 from wdstools.planning.splits import SplitRule

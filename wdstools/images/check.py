@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
 DEFAULT_MAX_PIXELS = MAX_PIXELS
-#: The longest side that libjpeg encodes, in pixels.
-JPEG_MAX_SIDE = 65_500
 #: Bytes that can be sliced and searched where they lie.
 Buffer = bytes | bytearray | mmap.mmap
 

@@ -14,13 +14,13 @@ import numpy as np
 from wdstools.formats.image_types import sniff
 from wdstools.images.check import (
     DEFAULT_MAX_PIXELS,
-    JPEG_MAX_SIDE,
     DamagedImageError,
     ImageInfo,
     bound_pixels,
     load_pixels,
     open_image,
 )
+from wdstools.images.encoding import JPEG_MAX_SIDE
 from wdstools.images.jpeg import bound_scans, check_entropy_coded, decode_jpeg, walk_header
 from wdstools.images.png import end_of_png
 from wdstools.quiet import quiet
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    from wdstools.images.rules import Encoding
+    from wdstools.images.encoding import Encoding
 
 _EXIF_ORIENTATION = 0x0112
 #: EXIF is looked for in so many bytes: in a JPEG it is a segment near the start.

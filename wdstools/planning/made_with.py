@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 from wdstools.errors import FormatError, WdsError
 from wdstools.formats.manifest import PROVENANCE_PATH
 from wdstools.images.check import DEFAULT_MAX_PIXELS
-from wdstools.images.rules import Encoding, ImageRules
+from wdstools.images.encoding import Encoding
+from wdstools.images.rules import ImageRules
 from wdstools.images.whole import CUT, KEEP, SKIP
 from wdstools.planning.samples import SPLIT_IN_KEY
 from wdstools.planning.splits import SplitRule, weight_of

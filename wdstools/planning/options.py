@@ -11,7 +11,8 @@ from wdstools.address import is_address
 from wdstools.dataset import open_dataset
 from wdstools.errors import UsageError, option
 from wdstools.formats.manifest import MANIFEST_PATH, MAX_MANIFEST_BYTES, loads
-from wdstools.images.rules import Encoding, ImageRules
+from wdstools.images.encoding import Encoding
+from wdstools.images.rules import ImageRules
 from wdstools.images.whole import KEEP
 from wdstools.options.declare import settle
 from wdstools.options.pack import PackChoices

@@ -1,4 +1,4 @@
-"""Evaluation that counts every sample exactly once, on any number of ranks: padding is left out by ``mask``.
+"""Evaluation that counts every sample exactly once, on any number of ranks: ``mask`` excludes padding.
 
 python examples/evaluate.py shards --split val
 torchrun --nproc-per-node 2 examples/evaluate.py shards --split val
@@ -22,7 +22,7 @@ parser.add_argument("--batch-size", type=int, default=4)
 
 
 def network(labels: int) -> nn.Module:
-    """A small network for images of one size, uint8 [B, 3, H, W]: here as it was made, and the same on each rank."""
+    """A small untrained network for images of one size, uint8 [B, 3, H, W]; the same on each rank."""
     torch.manual_seed(0)
     return nn.Sequential(
         nn.Conv2d(3, 16, 5, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(64, labels)
@@ -30,7 +30,7 @@ def network(labels: int) -> nn.Module:
 
 
 def main() -> None:
-    """Print how many samples there are, how many were told right, and the mean loss: the same on any number of ranks."""
+    """Print the number of samples, the number of right predictions, and the mean loss: the same on any number of ranks."""
     options = parser.parse_args()
     if "RANK" in os.environ:
         torch.distributed.init_process_group("gloo")
@@ -38,7 +38,7 @@ def main() -> None:
         options.dataset, options.split, batch_size=options.batch_size, image_size=64, shuffle=None, remainder="pad"
     )
     model = network(len(wt.open_dataset(options.dataset).manifest.labels)).eval()
-    totals = torch.zeros(3, dtype=torch.float64)  # samples, right ones, sum of losses
+    totals = torch.zeros(3, dtype=torch.float64)  # samples, right predictions, sum of losses
     with torch.inference_mode():
         for batch in loader:
             outputs = model(batch.images / 127.5 - 1)
@@ -49,7 +49,7 @@ def main() -> None:
             totals[1] += (right & batch.mask).sum()
             totals[2] += losses[batch.mask].double().sum()
     if torch.distributed.is_initialized():
-        torch.distributed.all_reduce(totals)  # sums; only then is anything divided
+        torch.distributed.all_reduce(totals)  # sum over ranks first, then divide
     samples, right, loss = totals.tolist()
     if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
         print(json.dumps({"samples": int(samples), "accuracy": right / samples, "loss": loss / samples}))

@@ -1,4 +1,4 @@
-"""Accelerate: the loader goes through prepare as it is, for it has found its rank by itself.
+"""Accelerate: ``prepare`` returns the loader unchanged, because the loader finds its rank by itself.
 
 accelerate launch examples/train_accelerate.py shards
 """

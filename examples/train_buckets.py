@@ -1,4 +1,4 @@
-"""Buckets of aspects, as diffusion models are trained: each batch of one shape, and what each shape holds said before.
+"""Aspect buckets, as for diffusion models: each batch has one shape, and the buckets are printed before training.
 
 python examples/train_buckets.py shards --area 262144 --step 64
 """
@@ -16,12 +16,12 @@ import wdstools as wt
 parser = argparse.ArgumentParser()
 parser.add_argument("dataset", help="a dataset of images, packed by wdstools")
 parser.add_argument("--epochs", type=int, default=3)
-parser.add_argument("--area", type=int, default=512 * 512, help="pixels of a shape")
+parser.add_argument("--area", type=int, default=512 * 512, help="most pixels of a shape")
 parser.add_argument("--step", type=int, default=64, help="sides are multiples of this")
 
 
 def network() -> nn.Module:
-    """A small network that is to tell the noise from the image, whatever its shape."""
+    """A small network that predicts the noise in an image of any shape."""
     return nn.Sequential(
         nn.Conv2d(3, 16, 3, padding=1), nn.SiLU(), nn.Conv2d(16, 16, 3, padding=1), nn.SiLU(), nn.Conv2d(16, 3, 1)
     )

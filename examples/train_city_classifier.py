@@ -1,10 +1,10 @@
-"""Which city is it? A small CNN on a dataset of images by city, with checkpoints from which training goes on exactly.
+"""Which city is it? A small CNN on a dataset of images by city, with checkpoints from which training resumes exactly.
 
     python examples/train_city_classifier.py shards
-    torchrun --nproc-per-node 2 examples/train_city_classifier.py shards     # the same global batches, shared out
+    torchrun --nproc-per-node 2 examples/train_city_classifier.py shards     # the same global batches, divided among ranks
 
-Stopped in the middle of an epoch (``--stop-after``, or by Ctrl-C after a checkpoint), it goes on with the next global
-batch, on any number of ranks: ``--batch-size`` is that of all ranks together.
+Stopped in the middle of an epoch (by ``--stop-after``, or by Ctrl-C after a checkpoint), it resumes with the next global
+batch, on any number of ranks: ``--batch-size`` is the batch size of all ranks together.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ class CityNet(nn.Module):
         )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Scores of the cities, [B, cities], of uint8 images [B, 3, H, W]."""
+        """Scores of the cities, [B, cities], for uint8 images [B, 3, H, W]."""
         scores: torch.Tensor = self.layers(images.float() / 127.5 - 1)
         return scores
 
 
 def train(options: argparse.Namespace) -> Iterator[tuple[int, int, float]]:
-    """Train; gives epoch, position and loss of every global batch."""
+    """Train; yields epoch, position and loss of every global batch."""
     rank = distributed.get_rank() if distributed.is_initialized() else 0
     world_size = distributed.get_world_size() if distributed.is_initialized() else 1
     dataset = wt.open_dataset(options.dataset)
@@ -100,11 +100,11 @@ def main() -> None:
     parser.add_argument("dataset", help="a dataset with labels, packed by wdstools")
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--batch-size", type=int, default=64, help="of all ranks together (%(default)s)")
-    parser.add_argument("--image-size", type=int, default=None, help="needed if images are of several sizes")
+    parser.add_argument("--image-size", type=int, default=None, help="needed if images have different sizes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--checkpoint", default="city_classifier.pt")
     parser.add_argument("--checkpoint-every", type=int, default=100, help="global batches (%(default)s)")
-    parser.add_argument("--stop-after", type=int, default=None, help="stop after so many global batches")
+    parser.add_argument("--stop-after", type=int, default=None, help="stop after this many global batches")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:

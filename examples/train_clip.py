@@ -1,4 +1,4 @@
-"""CLIP-style training on two mixed datasets, in buckets of aspects, on any number of ranks, exactly on from a checkpoint.
+"""CLIP-style training on two mixed datasets, in aspect buckets, on any number of ranks; resumes exactly from a checkpoint.
 
 python examples/train_clip.py shards --other more-shards --where "width >= 256"
 torchrun --nproc-per-node 2 examples/train_clip.py shards --other more-shards --checkpoint state.pt
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 parser = argparse.ArgumentParser()
 parser.add_argument("dataset", help="a dataset of images and captions, packed by wdstools")
-parser.add_argument("--other", help="another one; without it the first again")
-parser.add_argument("--where", help="a condition on the columns of both, as width >= 256")
+parser.add_argument("--other", help="another dataset; default: the first one again")
+parser.add_argument("--where", help="a condition on the columns of both, such as width >= 256")
 parser.add_argument("--epochs", type=int, default=3)
 parser.add_argument("--global-batch-size", type=int, default=16)
-parser.add_argument("--area", type=int, default=224 * 224, help="pixels of a shape")
+parser.add_argument("--area", type=int, default=224 * 224, help="most pixels of a shape")
 parser.add_argument("--step", type=int, default=32, help="sides are multiples of this")
-parser.add_argument("--checkpoint", type=Path, help="where to keep the run, and to go on from")
-parser.add_argument("--stop-after", type=int, default=0, help="stop after so many batches")
+parser.add_argument("--checkpoint", type=Path, help="checkpoint to write, and to resume from")
+parser.add_argument("--stop-after", type=int, default=0, help="stop after this many batches")
 WORDS, VOCABULARY = 16, 4096
 
 
 def tokens(captions: list[str]) -> torch.Tensor:
-    """The first words of each caption by their hashes: in place of a tokenizer that would have to be fetched."""
+    """The first words of each caption as hashes: this stands in for a tokenizer that would have to be downloaded."""
     found = torch.zeros(len(captions), WORDS, dtype=torch.int64)
     for row, caption in enumerate(captions):
         for place, word in enumerate(caption.lower().split()[:WORDS]):
@@ -60,7 +60,7 @@ class Towers(nn.Module):
 
 
 def gathered(embeddings: torch.Tensor) -> torch.Tensor:
-    """The rows of all ranks, this rank's with their gradient."""
+    """The rows of all ranks; those of this rank keep their gradient."""
     if not torch.distributed.is_initialized():
         return embeddings
     parts = [torch.empty_like(embeddings) for _ in range(torch.distributed.get_world_size())]
@@ -70,7 +70,7 @@ def gathered(embeddings: torch.Tensor) -> torch.Tensor:
 
 
 def contrastive(images: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
-    """How well each image is told from the global batch's others by its caption, and each caption by its image."""
+    """The contrastive loss over the global batch, from images to captions and from captions to images."""
     scores = 10 * gathered(images) @ gathered(words).T
     right = torch.arange(len(scores))
     return (nn.functional.cross_entropy(scores, right) + nn.functional.cross_entropy(scores.T, right)) / 2
@@ -93,7 +93,7 @@ def open_loader(options: argparse.Namespace) -> Any:
 
 
 def train(loader: Any, model: Towers, optimizer: torch.optim.Optimizer, stop_after: int) -> Iterator[dict[str, Any]]:
-    """What is left of an epoch, or so many steps of it; yields what each rank may print of a step."""
+    """Train the rest of an epoch, or a number of its steps; yields what each rank may print for a step."""
     for number, batch in enumerate(loader, 1):
         loss = contrastive(*model(batch.images, batch.tokens))
         optimizer.zero_grad()
@@ -110,7 +110,7 @@ def train(loader: Any, model: Towers, optimizer: torch.optim.Optimizer, stop_aft
 
 
 def main() -> None:
-    """Train; print each step's loss, and what was waited for at the end of each epoch."""
+    """Train; print the loss of each step, and at the end of each epoch what training waited for."""
     options = parser.parse_args()
     if "RANK" in os.environ:
         torch.distributed.init_process_group("gloo")

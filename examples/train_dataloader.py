@@ -1,4 +1,4 @@
-"""For those who keep their DataLoader: StreamDataset in its workers, or MapDataset with our order.
+"""For those who keep their DataLoader: StreamDataset in its workers, or MapDataset in the order of wdstools.
 
 python examples/train_dataloader.py shards --workers 2
 """
@@ -22,7 +22,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("dataset", help="a dataset with labels, packed by wdstools")
 parser.add_argument("--epochs", type=int, default=3)
 parser.add_argument("--workers", type=int, default=2)
-parser.add_argument("--map", action="store_true", help="by number, with BatchSampler")
+parser.add_argument("--map", action="store_true", help="read by number, with BatchSampler")
 BATCH = 8
 
 
@@ -34,7 +34,7 @@ def network(labels: int) -> nn.Module:
 
 
 def decoded(sample: dict[str, Any]) -> tuple[torch.Tensor, int]:
-    """Bytes by extension as an image and a label; in the workers."""
+    """Turn bytes by extension into an image and a label; runs in the workers."""
     image = Image.open(io.BytesIO(sample["jpg"])).convert("RGB").resize((64, 64))
     return torch.from_numpy(np.array(image)).permute(2, 0, 1), int(sample["cls"])
 
@@ -49,7 +49,7 @@ def main() -> None:
         samples = wt.torch.MapDataset(options.dataset, transform=decoded)
         loader = DataLoader(samples, batch_sampler=sampler, num_workers=options.workers)
     else:
-        # told the batch size, its batches are the same with any number of workers
+        # because it knows the batch size, its batches are the same with any number of workers
         stream = wt.torch.StreamDataset(options.dataset, batch_size=BATCH, transform=decoded)
         loader = DataLoader(stream, batch_size=BATCH, num_workers=options.workers)
     model = network(len(wt.open_dataset(options.dataset).manifest.labels))

@@ -1,4 +1,4 @@
-"""JAX: arrays of wt.loader as they are; processes of jax.distributed share the samples out.
+"""JAX: arrays from wt.loader as they are; the processes of jax.distributed divide the samples among them.
 
 python examples/train_jax.py shards
 """
@@ -20,7 +20,7 @@ parser.add_argument("--epochs", type=int, default=3)
 
 
 def loss_of(weights: Any, images: Any, labels: Any) -> Any:
-    """Cross entropy of a linear model of small images."""
+    """Cross entropy of a linear model on small images."""
     scores = (images.reshape(len(images), -1) / 127.5 - 1) @ weights
     return -jax.nn.log_softmax(scores)[jnp.arange(len(labels)), labels].mean()
 

@@ -1,4 +1,4 @@
-"""Lightning: a data module of two loaders; ranks are found, and checkpoints hold the loader's state.
+"""Lightning: a data module with two loaders, which find their ranks; checkpoints hold the loader's state.
 
 python examples/train_lightning.py shards
 """
@@ -28,7 +28,7 @@ def network(labels: int) -> nn.Module:
 
 
 class Data(lightning.LightningDataModule):
-    """The loaders, one for the whole run, so that each epoch is the next."""
+    """The loaders, made once for the whole run, so that each epoch follows the last."""
 
     def __init__(self, dataset: str) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Data(lightning.LightningDataModule):
 
 
 class Classifier(lightning.LightningModule):
-    """Which label is it?"""
+    """Predicts the label of an image."""
 
     def __init__(self, labels: int) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Classifier(lightning.LightningModule):
         return loss
 
     def validation_step(self, batch: Any, _: int) -> None:
-        """How many are right; rows that are no sample of their own do not count."""
+        """Count right predictions; rows that repeat a sample do not count."""
         right = (self.network(batch["images"] / 127.5 - 1).argmax(1) == batch["labels"]) & batch["mask"]
         self.log("right", right.sum().float() / batch["mask"].sum(), batch_size=len(batch))
 

@@ -1,4 +1,4 @@
-"""The plain loop: wt.torch.loader, a model, and a checkpoint to go on from exactly.
+"""The plain loop: wt.torch.loader, a model, and a checkpoint from which training resumes exactly.
 
 python examples/train_loop.py shards
 """
@@ -40,7 +40,7 @@ def main() -> None:
             loss.backward()
             optimizer.step()
             losses.append(loss.item())
-            # what load_state_dict of another loader goes on from, with any batch size and number of ranks
+            # another loader resumes from this with load_state_dict, with any batch size and number of ranks
             state = loader.state_dict()
         print(json.dumps({"epoch": epoch, "loss": sum(losses) / len(losses), "state": state["epoch"]}))
 

@@ -1,6 +1,6 @@
-"""Two datasets in one loader, seven samples of the first for three of the second, and exactly on from a checkpoint.
+"""Two datasets in one loader, seven samples of the first for three of the second; resumes exactly from a checkpoint.
 
-What each epoch waited for is printed, too.
+It also prints what each epoch waited for.
 
 python examples/train_mix.py shards --other more-shards
 """
@@ -18,11 +18,11 @@ import wdstools as wt
 
 parser = argparse.ArgumentParser()
 parser.add_argument("dataset", help="a dataset with labels, packed by wdstools")
-parser.add_argument("--other", help="another one; without it the first again, its images mirrored")
+parser.add_argument("--other", help="another dataset; default: the first one again, mirrored")
 parser.add_argument("--epochs", type=int, default=3)
 parser.add_argument("--per-batch", choices=("mixed", "homogeneous"), default="mixed")
-parser.add_argument("--state", type=Path, help="where to keep the loader's state after each batch, and to go on from")
-parser.add_argument("--stop-after", type=int, default=0, help="stop after so many batches")
+parser.add_argument("--state", type=Path, help="file for the loader's state after each batch, and to resume from")
+parser.add_argument("--stop-after", type=int, default=0, help="stop after this many batches")
 
 
 def network(labels: int) -> nn.Module:
@@ -33,7 +33,7 @@ def network(labels: int) -> nn.Module:
 
 
 def main() -> None:
-    """Train, and print the mean loss of each epoch, and in which epoch of its own each source is."""
+    """Train, and print the mean loss of each epoch, and the epoch that each source is in."""
     options = parser.parse_args()
     torch.manual_seed(0)
     other = wt.source(

@@ -32,7 +32,7 @@ def main() -> None:
         image_size=64,
         image_transform=lambda image: preprocess(Image.fromarray(image)),
         tokenizer=open_clip.tokenizer.SimpleTokenizer(),
-        caption="random",  # where samples have several
+        caption="random",  # if samples have several
         remainder="drop",
     )
     tower = {"layers": 1, "width": 32}

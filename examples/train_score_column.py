@@ -1,4 +1,4 @@
-"""A score of every image, computed once, kept beside the shards, and used to choose samples and to weigh the loss.
+"""A score for every image, computed once, stored next to the shards, and used to select samples and to weight the loss.
 
 python examples/train_score_column.py shards --least 0.1
 """
@@ -18,7 +18,7 @@ import wdstools as wt
 
 parser = argparse.ArgumentParser()
 parser.add_argument("dataset", help="a dataset of images with labels, packed by wdstools")
-parser.add_argument("--least", type=float, default=0.1, help="the lowest contrast that is trained on")
+parser.add_argument("--least", type=float, default=0.1, help="the lowest contrast to train on")
 parser.add_argument("--epochs", type=int, default=2)
 
 
@@ -36,7 +36,7 @@ def network(labels: int) -> nn.Module:
 
 
 def main() -> None:
-    """Compute the score if it is not there, train, and print the mean loss of each epoch."""
+    """Compute the score if it is missing, train, and print the mean loss of each epoch."""
     options = parser.parse_args()
     torch.manual_seed(0)
     if all("contrast" not in one.fields for one in wt.list_columns(options.dataset)):

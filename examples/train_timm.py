@@ -1,4 +1,4 @@
-"""timm: its augmentation as image_transform, its model, and our loader.
+"""timm: its augmentation as image_transform, its model, and the loader of wdstools.
 
 python examples/train_timm.py shards
 """
@@ -33,7 +33,7 @@ def main() -> None:
         options.dataset,
         batch_size=8,
         image_size=64,
-        # a function of one argument: what it draws from global generators is seeded for each sample
+        # for a function of one argument, the global generators are seeded for each sample
         image_transform=lambda image: augment(Image.fromarray(image)),
     )
     labels = len(wt.open_dataset(options.dataset).manifest.labels)

@@ -1,4 +1,4 @@
-"""Hugging Face Trainer with batches of wt.torch.loader, which it passes to the model as model(**batch).
+"""Hugging Face Trainer with batches from wt.torch.loader, which it passes to the model as model(**batch).
 
 python examples/train_trainer.py shards
 """
@@ -28,7 +28,7 @@ def network(labels: int) -> nn.Module:
 
 
 class Classifier(nn.Module):
-    """Which label is it? Takes the fields of a batch by name; those that it does not need are in ``_``."""
+    """Predicts the label of an image. Takes the fields of a batch by name; those that it does not need are in ``_``."""
 
     def __init__(self, labels: int) -> None:
         super().__init__()
@@ -41,18 +41,18 @@ class Classifier(nn.Module):
 
 
 class LoaderTrainer(Trainer):
-    """Trainer whose training set is a loader already."""
+    """A Trainer whose training set is already a loader."""
 
     def get_train_dataloader(self) -> Any:
-        """The loader: it has found its ranks, and decodes in threads."""
+        """The loader, which finds its rank and decodes in threads."""
         return self.train_dataset
 
 
 class Printed(TrainerCallback):
-    """Prints the loss where Trainer logs it."""
+    """Prints the loss when Trainer logs it."""
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-        """One line."""
+        """Print one line."""
         if logs and "loss" in logs:
             print(json.dumps({"epoch": logs["epoch"], "loss": float(logs["loss"])}))
 

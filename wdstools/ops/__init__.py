@@ -1,1 +1,1 @@
-"""One verb a file: take values and stores, return results. Nothing here prints or exits."""
+"""One command per module or package: takes values and stores, and returns results. Nothing here prints or exits."""

@@ -98,7 +98,7 @@ def adopt(
         executor: Does the work; without one, ``jobs`` worker processes do, which end with the call.
         jobs: How many processes to start.
         progress: Receives the number of bytes read.
-        **choices: What the manifest says, and how thoroughly the tars are read; see ``AdoptChoices``.
+        **choices: What to put into the manifest, and how thoroughly to read the tars; see ``AdoptChoices``.
 
     Returns:
         What was adopted, and the hazards found; its ``dataset`` opens the dataset.

@@ -18,5 +18,5 @@ def require_canonical(manifest: Manifest, where: str, message: str) -> None:
             message,
             code="not-canonical",
             where=where,
-            hint=f"wdstools pack {quote(where)} NEW    makes a dataset with which that works",
+            hint=f"wdstools pack {quote(where)} NEW    makes a dataset that supports this",
         )

@@ -140,7 +140,7 @@ def plan_pull(
     Args:
         source: A dataset, its folder or URL.
         dest: The folder to make; it must not exist.
-        selection: Which samples; without it, the whole dataset.
+        selection: Which samples to fetch; without it, the whole dataset.
         executor: Reads the indexes; without one, this process does.
         progress: Receives the number of indexes read.
         **choices: Which dataset it must be, and what is already here; see ``PullChoices``.
@@ -503,7 +503,7 @@ def pull(
     Args:
         source: A dataset, its folder or URL.
         dest: The folder to make; it must not exist.
-        selection: Which samples; without it, the whole dataset.
+        selection: Which samples to fetch; without it, the whole dataset.
         executor: Does the work; without one, ``jobs`` threads do, which end with the call.
         jobs: How many threads to start.
         progress: Receives the number of bytes received.

@@ -112,7 +112,7 @@ def _refuse_other_images(listing: Listing, manifest: Manifest) -> None:
     """Refuse a source with images for a dataset without, and one without images for a dataset with."""
     if bool(listing.image_types) != bool(manifest.image_extension):
         raise UsageError(
-            "either the dataset or the source has images, but not both",
+            "only one of the dataset and the source has images",
             code="members-missing",
             expected=", ".join(manifest.members),
             got=", ".join([*sorted(listing.image_types), *other_members(listing)]),

@@ -224,7 +224,7 @@ def plan_append(
         executor: Does the work; without one, ``jobs`` worker processes do, which end with the call.
         jobs: How many processes to start.
         progress: Receives how much is done.
-        **choices: How the source is read and where its samples go; see ``AppendChoices``.
+        **choices: How to read the source, and where its samples go; see ``AppendChoices``.
 
     Returns:
         The plan; applying it gives an AppendResult, or a FinishResult if it only finished an interrupted change.
@@ -278,7 +278,7 @@ def append(
         executor: Does the work; without one, ``jobs`` worker processes do, which end with the call.
         jobs: How many processes to start.
         progress: Receives how much is done.
-        **choices: How the source is read and where its samples go; see ``AppendChoices``.
+        **choices: How to read the source, and where its samples go; see ``AppendChoices``.
 
     Returns:
         What was added and what was not; a FinishResult if only an interrupted change was finished: call it again.
@@ -444,11 +444,11 @@ class _Planner:
         return known
 
     def _split_of_the_others(self) -> str:
-        """The split for samples whose split nothing says: the only one, or the default of a pack."""
+        """The split for samples that come without one: the only one, or the default of a pack."""
         names = list(self.dataset.manifest.splits)
         if self.made.by_lists or (len(names) > 1 and DEFAULT_SPLIT not in names):
             raise UsageError(
-                "nothing says which split the new samples belong to",
+                "the split of the new samples is unknown",
                 code="split-unknown",
                 where=self.dataset.metadata.url,
                 expected=", ".join(names),

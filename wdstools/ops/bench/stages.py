@@ -67,7 +67,7 @@ def read_raw(task: Task, seconds: float) -> Tally:
 
 
 def read_verified(task: Task, seconds: float) -> Tally:
-    """The stream's samples, every member checked, in the order asked for; one thread."""
+    """The stream's samples, every member verified, in the order asked for; one thread."""
     reader = stream(task.dataset, task.split, shuffle=task.shuffle)
     return run_for(seconds, _counted(sample for _ in iter(int, 1) for sample in reader))
 

@@ -80,8 +80,9 @@ def map_columns(
         name: The name of the set.
         batch_size: How many samples of a shard the function gets at once.
         restart: Compute everything again.
-        existing: What to do if there is a set of this name: ``refuse`` to go on, ``replace`` it, ``update`` its values, or
-            ``fill`` in missing ones, for instance those of samples added since: only these samples are computed.
+        existing: What to do if there is a set of this name: ``refuse`` raises an error, ``replace`` replaces it, ``update``
+            replaces its values, and ``fill`` adds missing ones, such as those of samples added since: only these samples
+            are computed.
         executor: Does the computing; without one, this process does.
         progress: Receives the number of samples done.
 

@@ -123,7 +123,9 @@ class Table:
     def _check_same(self) -> None:
         if self.in_memory is None and self.stamp != _stamp(self.path):
             raise SourceChangedError(
-                "the table changed while it was read", where=self.path, hint="run this again; nothing was changed"
+                "the table changed while it was read",
+                where=self.path,
+                hint="run the same command again; nothing was changed",
             )
 
 

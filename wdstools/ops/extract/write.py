@@ -82,7 +82,7 @@ def extract(
     Args:
         dataset: A dataset, or its folder or URL.
         folder: The folder to write to; it must not exist.
-        selection: Which samples; without it, all.
+        selection: Which samples to write; without it, all.
         executor: Does the work; without one, this process does.
         progress: Receives the number of samples done.
 

@@ -69,7 +69,7 @@ def look(store: HubStore, *, create: bool) -> tuple[str, dict[str, HubFile]]:
         if create:
             return "", {}
         raise NotFoundError(
-            "there is no such repository, or you may not access it",
+            "there is no such repository, or you do not have access to it",
             code="repository-missing",
             where=store.url,
             hint=f"add {option('create', True)} to create it, and {option('private', True)} to make it private; "

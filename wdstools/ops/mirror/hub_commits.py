@@ -77,7 +77,7 @@ def commit(api: Any, change: Change, check: Callable[[HubStore], None]) -> str:
 
 #: The status of a repository that does not accept pull requests: the blobs were accepted, so the token can write.
 _DISABLED = 403
-_DESCRIPTION = "A dataset too large for one commit comes here, and is merged when it is whole."
+_DESCRIPTION = "A dataset too large for one commit is uploaded here, and merged when it is complete."
 
 
 def _send(api: Any, change: Change, parts: list[list[Any]], revision: str, head: str) -> str:

@@ -156,7 +156,7 @@ class MirrorRun:
             where=self.store.url,
             expected=f"root {self.source.root}",
             got=got or f"root {self._claimed_root()}",
-            hint=f"wait for it; if it was abandoned, run this again with {option('replace', True)}",
+            hint=f"wait for it; if it was abandoned, run the same command again with {option('replace', True)}",
         )
 
     def _upload(self, files: list[Wanted]) -> None:

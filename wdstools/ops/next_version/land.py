@@ -41,7 +41,7 @@ def choose_place(verb: str, output: str | None, *, in_place: bool, dry_run: bool
     """Refuse a change that does not say where the result goes; raises UsageError."""
     if (output is not None) + in_place != 1 and not (dry_run and not (output and in_place)):
         raise UsageError(
-            "nothing says where the result goes",
+            "no place for the result was given",
             where=verb,
             expected=f"{option('output', 'NEW')} for a new dataset, or {option('in_place', True)} to change this one",
         )
@@ -74,7 +74,7 @@ def refuse_in_place(where: str, output: str | None) -> None:
         return
     new = "s3://BUCKET/NEW"
     raise UsageError(
-        "a dataset in a bucket cannot be changed in place" if bucket else "this place is read-only",
+        "a dataset in a bucket cannot be changed in place" if bucket else "this place can only be read",
         code="change-elsewhere",
         where=shown,
         hint=f"write the next version elsewhere with {option('output', new)}; then wdstools mirror {new} {quote(shown)} --replace puts it here"

@@ -1,4 +1,4 @@
-"""One shard of a dataset's next version: samples of the old one, each proved as it is copied, and new ones. Runs in a worker."""
+"""Write one shard of a dataset's next version: old samples, each proved as it is copied, and new ones. Runs in a worker."""
 
 from __future__ import annotations
 

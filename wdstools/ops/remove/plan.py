@@ -72,7 +72,7 @@ class RemoveResult(Made):
 
 @dataclass(frozen=True, slots=True)
 class RemovePlan(Plan[RemoveResult]):
-    """Which samples go, by shard: ``kept`` masks the rows that stay. ``output`` is the new dataset, None for in place.
+    """Which samples to remove, by shard: ``kept`` masks the rows that stay. ``output`` is the new dataset, None for in place.
 
     ``absent`` are given keys that are not in the dataset, ``earlier`` those of them that an earlier version removed;
     ``derived`` is what was made from the samples.
@@ -215,7 +215,7 @@ def _plan(
         if gone is None:
             continue
         concerned.append((task.split, task.entry, gone.kept))
-        detail = f"{len(gone.keys):,} of {len(gone.kept):,} samples go"
+        detail = f"{len(gone.keys):,} of {len(gone.kept):,} samples are removed"
         steps.append(Step("rewrite", task.entry.path, gone.kept_bytes, None, detail))
         found.update(gone.keys)
         receipt += [
@@ -258,7 +258,7 @@ class _FindTask:
 
 @dataclass(frozen=True, slots=True)
 class _Gone:
-    """Which rows of a shard stay, their bytes, and the keys and XXH3-128 of those that go."""
+    """Which rows of a shard stay, their bytes, and the keys and XXH3-128 of the removed ones."""
 
     kept: NDArray[np.bool_]
     kept_bytes: int
@@ -331,7 +331,7 @@ def _refuse(dataset: Dataset, selection: Selection, output: str | None) -> None:
     refuse_unchangeable(dataset, output)
     if selection.keys is None and selection.where is None:
         raise UsageError(
-            "nothing says which samples to remove",
+            "no selection of samples to remove was given",
             where="remove",
             expected=f"{option('keys', 'FILE')} or {option('where', 'EXPR')}",
         )

@@ -185,11 +185,13 @@ def repair(
         What was written, and what is still damaged; a FinishResult if only an interrupted change was finished.
 
     Raises:
-        IntegrityError: As ``plan_repair``, or what was written is not what the manifest says.
+        IntegrityError: As ``plan_repair``.
         NotFoundError: There is no dataset.
         UsageError: As ``plan_repair``.
         BusyError: Another process is changing the dataset.
-        StoreError: Storage could not be read or written.
+        StoreError: Storage could not be read or written, or a repaired shard does not match the manifest
+            (``repair-not-proved``).
+        FormatError: A rebuilt index does not match the manifest.
     """
     plan = plan_repair(dataset, executor=executor, progress=progress, **choices)
     return apply(plan, executor=executor, progress=progress)

@@ -103,7 +103,7 @@ def find_recipe(task: MendTask, tick: Tick) -> Recipe:
 
 
 def _look(path: str) -> tuple[int, int] | None:
-    """Size and time of a file; None where there is none."""
+    """Size and time of a file; None if there is none."""
     try:
         status = os.stat(path)
     except OSError:

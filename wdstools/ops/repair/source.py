@@ -79,7 +79,7 @@ class SourceCopy:
         return None
 
     def groups(self, wanted: Wanted) -> Iterator[tuple[int, bytes, int]]:
-        """Groups packed anew from the images and captions with the same keys."""
+        """Groups packed again from the images and captions with the same keys."""
         number_of = {row["key"].encode(): number for number, row in enumerate(wanted.rows)}
         try:
             listing, samples = self._list()

@@ -38,7 +38,7 @@ def left_over(dataset: Dataset) -> tuple[str, ...]:
 
 def _in_folder(store: LocalStore) -> Iterator[str]:
     for name in computing(store):
-        yield f"{COMPUTING}/{name}: unfinished columns; call the function that computes them again to go on from there"
+        yield f"{COMPUTING}/{name}: unfinished columns; repeat the call that computes them to go on from there"
     yield from left_by_the_killed(store)
 
 

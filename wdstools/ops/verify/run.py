@@ -65,7 +65,7 @@ def verify(
         dataset: A dataset, its folder or URL, a manifest file, one shard, or a checksum list.
         executor: Does the work; without one, this process does.
         progress: Receives the number of bytes checked.
-        **choices: What is checked, and how thoroughly; see ``VerifyChoices``.
+        **choices: What to check, and how thoroughly; see ``VerifyChoices``.
 
     Returns:
         What was checked, what was found, and what the result is proved against; ``raise_for_findings`` turns damage into
@@ -75,7 +75,7 @@ def verify(
         UsageError: An option is invalid.
         IntegrityError: It is not the dataset with the given ``root`` (``root-differs``).
         NotFoundError: There is no dataset.
-        FormatError: What is there is not understood.
+        FormatError: What is there cannot be parsed.
         StoreError: Storage could not be read.
     """
     if not isinstance(dataset, Dataset):

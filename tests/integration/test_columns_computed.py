@@ -301,7 +301,7 @@ def test_only_samples_with_a_value_are_covered(dataset: Path) -> None:
 def test_an_address_is_refused_before_its_server_is_asked() -> None:
     with pytest.raises(UsageError) as caught:
         wt.map_columns("http://127.0.0.1:9/set", counted, columns={"size": "int64"}, name="sizes")
-    assert "in its folder" in caught.value.message
+    assert "in a folder or bucket" in caught.value.message
 
 
 def test_other_columns_of_a_name_that_was_begun_need_a_word(dataset: Path) -> None:

@@ -291,5 +291,5 @@ def test_the_state_of_workers_whose_batches_were_their_own_is_refused(dataset: D
         {"_snapshot": {"_worker_snapshots": {"a": 1}}},
     ]
     for bad in odd:
-        with pytest.raises(UsageError, match="cannot go on"):
+        with pytest.raises(UsageError, match="cannot continue with another number of workers"):
             wt.torch.StreamDataset(dataset).load_state_dict(bad)

@@ -210,7 +210,7 @@ def test_samples_behind_the_end_of_an_archive_are_packed_and_told(tmp_path: Path
     both = tar_bytes([("a.jpg", tiny_jpeg(0)), ("a.txt", b"x")]) + tar_bytes([("b.jpg", tiny_jpeg(1)), ("b.txt", b"y")])
     write(tmp_path / "s", {"x-000.tar": both})
     assert set(pack_all(tmp_path / "s", tmp_path / "out").samples("x")) == {"a", "b"}
-    assert any("behind the end" in note for note in open_source(str(tmp_path / "s")).list().differences)
+    assert any("after the end" in note for note in open_source(str(tmp_path / "s")).list().differences)
 
 
 def test_a_hole_of_zeros_is_damage_and_no_end(tmp_path: Path) -> None:

@@ -399,7 +399,7 @@ def test_tables_that_hold_images_among_loose_ones_are_told(tmp_path: Path) -> No
     result = pack(tmp_path / "src", tmp_path / "out")
     assert dict(result.skipped) == {"outside-layout": 1}
     (note,) = result.notes
-    assert "holds the images themselves" in note
+    assert "contains the images themselves" in note
     assert "\\x" not in note
 
 

@@ -205,7 +205,7 @@ def test_a_row_finds_its_image_by_the_end_of_its_path_by_label_by_capitals_and_b
     assert {s.key: bytes(s["txt"]).decode() for s in result.dataset["train"]} == {
         "x/a/1": "one", "x/b/1": "two", "x/d/3": "three", "x/IMG_4": "four", "x/5": "five",
     }  # fmt: skip
-    assert {note.partition("called ")[2] for note in result.notes} == {"in other capitals", "with another extension"}
+    assert {note.partition("named ")[2] for note in result.notes} == {"in another case", "with another extension"}
 
 
 def test_a_name_that_several_images_have_is_ambiguous_and_not_missing(tmp_path: Path) -> None:
@@ -330,7 +330,7 @@ def test_images_of_which_nothing_says_the_split_are_told(name: str, table: bytes
     write_files(tmp_path, {"images/2.jpg": tiny_jpeg(2)})
     found = scan(str(tmp_path))
     assert found.samples == {"": {"": 1}, "test": {"": 1}, "train": {"": 1}}
-    assert [note for note in found.notes if note.startswith("1 sample of which nothing says the split")]
+    assert [note for note in found.notes if note.startswith("1 sample without a given split")]
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""Where samples come from: folders, archives of folders, tables, and shards that exist already."""
+"""Where samples come from: folders, archives of folders, tables, and existing shards."""

@@ -1,7 +1,7 @@
-"""The account of a source: every file that was listed is in exactly one class.
+"""The account of a source: every listed file is in exactly one class.
 
-``samples``: a member of a sample; ``read``: a table or a list whose content is packed; ``skipped``: named with a reason;
-``outside``: no part of the layout; ``hidden``: its name begins with a dot, or it is a leftover of an archiver.
+``samples``: a member of a sample; ``read``: a table or a list whose content is packed; ``skipped``: skipped with a reason;
+``outside``: not part of the layout; ``hidden``: its name begins with a dot, or an archiver left it behind.
 """
 
 from __future__ import annotations
@@ -26,42 +26,42 @@ if TYPE_CHECKING:
 
     from wdstools.sources.tree import Folder
 
-#: Why a file is on the list of skips though nothing is wrong with it.
+#: The reason of a skip for a file with which nothing is wrong.
 OUTSIDE = "outside-layout"
 
 
 class Account:
-    """Notes, folder by folder, which files of a tree were used, and for what."""
+    """Records, folder by folder, which files of a tree were used, and for what."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
-        #: The patterns that a person gave and that are about some file.
+        #: The patterns given by the user that match some file.
         self.used: set[str] = set()
         self._left: dict[str, set[str]] = {}
 
     def take(self, folder: str, held: Folder, names: Iterable[str], kind: str) -> None:
-        """Files of a folder are of a class; those that were taken before stay what they are."""
+        """Put files of a folder into a class; those already in one stay there."""
         left = self._left.get(folder)
         if left is None:
             left = self._left[folder] = set(held.files)
         before = len(left)
         left.difference_update(names)
         self.counts[kind] += before - len(left)
-        if len(left) < before // 2:  # a set keeps the room of what it held
+        if len(left) < before // 2:  # a set keeps its memory when it shrinks
             self._left[folder] = set(left)
 
     def left(self, folder: str, held: Folder) -> list[str]:
-        """The files of a folder that nothing has taken."""
+        """The files of a folder that are in no class yet."""
         left = self._left.get(folder)
         return held.files if left is None else [name for name in held.files if name in left] if left else []
 
     def close(
         self, folders: Iterable[tuple[str, Folder]], ignore: Collection[str] = (), known: Collection[str] = ()
     ) -> list[Skip]:
-        """What nothing has taken, once everything was looked at.
+        """Classify the remaining files, once everything has been looked at; returns skips for them.
 
-        ``ignore`` are the patterns that a person gave: what they match was not looked at. ``known`` are patterns of what else is no
-        loss where nothing has taken it.
+        ``ignore`` are the user's patterns: files that they match were not looked at. ``known`` are patterns of other files that
+        are no loss if nothing used them.
         """
         outside: list[Skip] = []
         for folder, held in folders:
@@ -84,14 +84,14 @@ class Account:
 
 
 class _BesideImages:
-    """Tells of files of no known kind in a folder which are named like an image of it: they may be more than papers."""
+    """Finds files of unknown kind in a folder that are named like one of its images: they may belong to it."""
 
     def __init__(self, held: Folder) -> None:
         self._files = held.files
         self._images: set[str] | None = None
 
     def of(self, name: str) -> str | None:
-        """What to say of a file."""
+        """The detail for a file, if any."""
         stem, dot, _ = name.rpartition(".")
         if not dot or is_paper(name):
             return None
@@ -101,22 +101,22 @@ class _BesideImages:
 
 
 def counts_of(skips: Iterable[Skip]) -> dict[str, int]:
-    """Skips by reason, each as it is in the list of them."""
+    """The number of skips by reason."""
     return dict(sorted(Counter(skip.reason for skip in skips).items()))
 
 
 def count_losses(skips: Iterable[Skip]) -> int:
-    """How many skips may be something that was meant to be packed."""
+    """How many skips may be files that were meant to be packed."""
     return sum(map(is_loss, skips))
 
 
 def is_loss(skip: Skip) -> bool:
-    """Whether a skip may be something that was meant to be packed: all but what lies outside the layout and is no image, text, table or the like."""
+    """Whether a skip may be a file that was meant to be packed: all except those outside the layout that are not images, texts, tables or the like."""
     return skip.reason != OUTSIDE or skip.detail is not None
 
 
 def grouped(skips: Iterable[Skip]) -> list[tuple[str, str, int, tuple[str, ...]]]:
-    """What lies outside a layout: folder, extension, how many, and the first names; the most first."""
+    """Files outside the layout, in groups by folder and extension, with count and first names; the largest group first."""
     groups: dict[tuple[str, str], list[str]] = {}
     totals: Counter[tuple[str, str]] = Counter()
     for skip in skips:
@@ -139,12 +139,12 @@ def _most_first(entry: tuple[tuple[str, str], int]) -> tuple[int, tuple[str, str
 
 
 def files_of(samples: pa.Table, without: Collection[str] = ()) -> int:
-    """How many files some samples are made of, ``without`` those of some keys; one that several samples share counts once."""
+    """How many files some samples consist of, ``without`` those with some keys; a file shared by several samples counts once."""
     return files_of_parts(lambda: (samples,), without)
 
 
 def files_of_parts(parts: Callable[[], Iterable[pa.Table]], without: Collection[str] = ()) -> int:
-    """The same of samples in parts, which are asked for again and again: only all of them tell what is shared."""
+    """The same for samples in parts, which are read repeatedly: only all of them together tell which files are shared."""
     pairs: dict[str, set[tuple[str | None, str | None]]] = {part: set() for part in _BESIDE}
     for samples in parts():
         for part in _BESIDE:
@@ -177,7 +177,7 @@ def _own_files(
     several: Mapping[str, Collection[str | None]],
     shared: Mapping[str, Collection[str]],
 ) -> int:
-    """How many files are those of one sample alone."""
+    """How many files belong to one sample alone."""
     suffixes = one_chunk(samples.column("image_suffix"))
     some = [code for code, suffix in enumerate(to_list(suffixes.dictionary)) if suffix]
     codes = to_numpy(suffixes.indices, null=-1)
@@ -185,7 +185,7 @@ def _own_files(
     for part in _BESIDE:
         apart[part] = _with_file(samples, part, rows) & ~_of_several(samples, part, several[part])
         if shared[part]:
-            # a document may be that of the image of its name and of an edited copy
+            # a document may belong to the image of its name and to an edited copy
             own -= sum(path in shared[part] for path in side_paths(kept(samples, apart[part]), part))
         own += int(apart[part].sum()) + _of_shards(samples, part, rows)
     own += _of_shards(samples, "cls", rows)
@@ -200,7 +200,7 @@ def _with_file(samples: pa.Table, part: str, rows: NDArray[np.bool_]) -> NDArray
 
 
 def _rows(samples: pa.Table, without: Collection[str]) -> NDArray[np.bool_]:
-    """Which samples have none of some keys."""
+    """Which samples have a key that is not among ``without``."""
     if not without:
         return np.ones(samples.num_rows, bool)
     dropped = {key.encode() for key in without}
@@ -208,7 +208,7 @@ def _rows(samples: pa.Table, without: Collection[str]) -> NDArray[np.bool_]:
 
 
 def _twice(samples: pa.Table, rows: NDArray[np.bool_]) -> int:
-    """How many of some samples have their caption and their metadata in one file: the same folder and suffix."""
+    """How many of some samples have caption and metadata in one file, with the same folder and suffix."""
     if not rows.any():
         return 0
     number: dict[str, int] = {}
@@ -220,7 +220,7 @@ def _twice(samples: pa.Table, rows: NDArray[np.bool_]) -> int:
 
 
 def _numbered(texts: pa.ChunkedArray, number: dict[str, int]) -> NDArray[np.int64]:
-    """Each text by its number, below 0 where there is none; texts without one get the next."""
+    """The number of each text, negative for null; a new text gets the next number."""
     texts = one_chunk(texts)
     numbers = [number.setdefault(text, len(number)) for text in to_list(texts.dictionary)]
     codes: NDArray[np.int64] = np.array([*numbers, -1], np.int64)[to_numpy(texts.indices, null=-1)]
@@ -228,7 +228,7 @@ def _numbered(texts: pa.ChunkedArray, number: dict[str, int]) -> NDArray[np.int6
 
 
 def _of_shards(samples: pa.Table, part: str, rows: NDArray[np.bool_]) -> int:
-    """How many of some samples have a member that a shard holds beside their image."""
+    """How many of some samples have a member in a shard, next to their image."""
     if f"{part}_entry" not in samples.column_names:
         return 0
     there = rows & valid(samples.column(f"{part}_entry"))
@@ -248,7 +248,7 @@ def _folder_pairs(samples: pa.Table, part: str, rows: NDArray[np.bool_]) -> set[
 
 
 def _of_several(samples: pa.Table, part: str, folders: Collection[str | None]) -> NDArray[np.bool_]:
-    """Which captions or metadata may be those of other samples too: under another stem, or in a folder of several folders' captions."""
+    """Which samples may share their caption or metadata with others: it has another stem, or its folder serves several folders."""
     column = one_chunk(samples.column(f"{part}_dir"))
     of = np.array([name in folders for name in [*to_list(column.dictionary), None]], bool)
     several: NDArray[np.bool_] = of[to_numpy(column.indices, null=-1)]
@@ -261,6 +261,6 @@ _CODE_BITS = 32
 
 
 def account_of_pack(listed: Mapping[str, int], packed: int, called: str = "packed") -> dict[str, int]:
-    """The account of a source of whose files ``packed`` are; what was listed as samples and is not among these is skipped."""
+    """The account of a source after packing ``packed`` of its files; the other files listed as samples count as skipped."""
     rest = {name: count for name, count in listed.items() if name not in ("files", "samples", "skipped")}
     return {"files": listed["files"], called: packed, **rest, "skipped": listed["files"] - packed - sum(rest.values())}

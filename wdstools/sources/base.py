@@ -1,6 +1,6 @@
-"""What every source gives: a listing of samples by name, and a way to read them in a worker process.
+"""What every source provides: a listing of samples by name, and a way to read them in a worker process.
 
-A listing of a million samples must stay small, so it is an Arrow table of dictionary-encoded parts, not of paths.
+A listing of a million samples must stay small, so it is an Arrow table of dictionary-encoded parts, not a list of paths.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from wdstools.results import Skip
 
-#: Of so many samples a listing is held in memory; of more it lies in a file without a name, which is mapped.
+#: A listing of up to so many samples is held in memory; a larger one in an unnamed file, which is mapped.
 MOST_HELD = 1 << 20
 
 CAPTION_POLICIES = ("required", "optional", "none")
@@ -32,7 +32,7 @@ MAX_FILE_BYTES = 1 << 30
 _RUN_PARTS = (
     "split", "label", "id_dir", "image_dir", "caption_dir", "caption_suffix", "json_dir", "json_suffix",
 )  # fmt: skip
-#: Parts that each sample has of its own, with their types. All but ``stem`` and ``image_suffix`` may be absent.
+#: Parts that differ from sample to sample, with their types. All but ``stem`` and ``image_suffix`` may be absent.
 _OWN_PARTS = {
     "stem": pa.large_string(),
     "key": pa.large_string(),
@@ -48,17 +48,17 @@ _OWN_PARTS = {
     "json_entry": pa.large_binary(),
     "cls_entry": pa.large_binary(),
 }
-#: What an archive says about a further member (``mask.png``), and where a folder has one: a column for each extension.
+#: A further member (``mask.png``) in an archive, and in a folder: one column for each extension.
 _MORE_PARTS = {"entry:": pa.large_binary(), "path:": pa.large_string()}
 
 
 def entry_part(member: str) -> str:
-    """The column with the places of a further member in an archive."""
+    """The column with the archive entries of a further member."""
     return f"entry:{member}"
 
 
 def path_part(member: str) -> str:
-    """The column with the paths of a further member; null where it lies in the image's archive, or nowhere."""
+    """The column with the paths of a further member; null if it is in the image's archive, or missing."""
     return f"path:{member}"
 
 
@@ -76,7 +76,7 @@ class NeedSpaceError(Exception):
 
 
 class EmptySourceError(NotFoundError):
-    """A source of which no sample can be packed; ``skips`` says what was found in it."""
+    """A source without a sample that can be packed; ``skips`` says what was found in it."""
 
     def __init__(self, message: str, *, skips: tuple[Skip, ...] = (), **parts: str) -> None:
         super().__init__(message, **parts)
@@ -96,7 +96,7 @@ _FIRST_SKIPS = 3
 
 
 class DamagedEntryError(Exception):
-    """A file that its archive cannot give back whole. ``code`` is a stable reason; ``detail`` is for people."""
+    """A file that cannot be read intact from its archive. ``code`` is a stable reason; ``detail`` is for people."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(code, detail)
@@ -108,51 +108,51 @@ class SourceReader(Protocol):
     """Reads a source's files inside one worker."""
 
     def read_into(self, path: str, entry: bytes | None, view: memoryview) -> tuple[int, int]:
-        """Read a file to the front of ``view``; gives its size in bytes and its modification time in ns.
+        """Read a file to the start of ``view``; returns its size in bytes and its modification time in ns.
 
-        ``entry`` is what the listing says about the file beside its path. Raises NeedSpaceError when the view is too
+        ``entry`` is what the listing has about the file besides its path. Raises NeedSpaceError if the view is too
         small, SourceChangedError when the file changed meanwhile, DamagedEntryError, or StoreError.
         """
 
     def stat(self, path: str, entry: bytes | None) -> tuple[int, int]:
-        """Size in bytes and modification time in ns, as ``read_into`` gives them, without reading."""
+        """Size in bytes and modification time in ns, as ``read_into`` returns them, without reading."""
 
     def close(self) -> None:
-        """Let go of open files."""
+        """Close open files."""
 
 
 @runtime_checkable
 class ExpectsFiles(Protocol):
-    """A reader of files far away, which can ask for several before they are wanted."""
+    """A reader of remote files, which can request several before they are needed."""
 
     def expect(self, files: Iterable[tuple[str, bytes | None]]) -> None:
-        """Path and entry of what will be read, in this order; some of it may be passed over."""
+        """Announce the path and entry of files to be read, in this order; some of them may be skipped."""
 
 
 class SourceOpener(Protocol):
-    """A small value that pickles; a worker makes a reader of it."""
+    """A small picklable value from which a worker makes a reader."""
 
     def open(self) -> SourceReader:
         """A reader for this source."""
 
 
 class Source(Protocol):
-    """Anything that can be packed."""
+    """A source that can be packed."""
 
     def list(self) -> Listing:
-        """List the samples. Names only: no image or caption is opened."""
+        """List the samples by name: no image or caption is opened."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The samples of a source, in no particular order, and what was noticed on the way.
+    """The samples of a source, in no particular order, and what was found along the way.
 
-    ``samples`` has the columns of ``SamplesBuilder``. ``label_in_key`` tells whether the label is part of the key.
-    ``template`` holds the image and caption path templates, from which original names can be given back. ``side`` is what the
-    recipe expects of each image, in pixels; 0 if nothing. ``members`` are those beside the image, in tar order. ``account`` counts
-    the source's files by class; ``notes`` are for people. ``several`` says what becomes of several captions of an image.
-    ``caption_key`` is the name of captions in documents of metadata, where it is not a usual one.
-    ``split_in_key`` tells whether keys begin with their split; None: where two splits have the same names.
+    ``samples`` has the columns of ``SamplesBuilder``. ``label_in_key`` says whether the label is part of the key.
+    ``template`` has the path templates of images and captions, from which original names can be restored. ``side`` is the
+    side in pixels that the recipe expects of each image; 0 if none. ``members`` are those besides the image, in tar order. ``account`` counts
+    the source's files by class; ``notes`` are for people. ``several`` says what happens to several captions of an image.
+    ``caption_key`` is the name of the caption in JSON metadata, if it is not a usual one.
+    ``split_in_key`` says whether keys begin with their split; None: only if two splits have the same names.
     """
 
     opener: SourceOpener
@@ -178,7 +178,7 @@ class Listing:
 
 
 def other_members(listing: Listing) -> list[str]:
-    """The members that the samples of a listing have beside their image, in order."""
+    """The members of a listing's samples besides the image, in order."""
     if listing.members:
         return list(listing.members)
     samples = listing.samples
@@ -192,8 +192,8 @@ class SamplesBuilder:
     """Collects samples folder by folder into one table.
 
     Columns: ``split``, ``label``, ``id_dir``, ``image_dir``, ``caption_dir``, ``caption_suffix``, ``json_dir``, ``json_suffix``,
-    ``image_suffix`` (dictionaries of strings), ``stem``, ``caption_stem``, ``json_stem`` (null where they are ``stem``), and, where a source has them, ``caption``, ``cls``, ``json`` (given inline),
-    ``image_entry``, ``caption_entry``, ``json_entry``, ``cls_entry`` (where an archive holds the file) and ``key``, which
+    ``image_suffix`` (dictionaries of strings), ``stem``, ``caption_stem``, ``json_stem`` (null if equal to ``stem``), and, if a source has them, ``caption``, ``cls``, ``json`` (given inline),
+    ``image_entry``, ``caption_entry``, ``json_entry``, ``cls_entry`` (the place of the file in an archive) and ``key``, which
     is otherwise made of the label and the id, ``id_dir/stem``. The image is ``image_dir/stem + image_suffix``, the caption ``caption_dir/caption_stem + caption_suffix``.
     """
 
@@ -223,7 +223,7 @@ class SamplesBuilder:
             self._put_down()
 
     def table(self) -> pa.Table:
-        """Everything added, once: the builder is empty then, for a copy of a million samples is not small."""
+        """Everything added. Call it once: it empties the builder, as a copy of a million samples would not be small."""
         if self._segments is not None:
             return self._from_segments(self._segments)
         columns = _run_columns(self._runs, self._run_names())
@@ -233,14 +233,14 @@ class SamplesBuilder:
         return pa.table(columns)
 
     def _run_names(self) -> list[list[str]]:
-        """Of each part that the samples of a folder share, all names."""
+        """For each part that the samples of a folder share, all names."""
         return [
             sorted({name for _, run in self._runs if (name := run[position]) is not None})
             for position in range(len(_RUN_PARTS))
         ]
 
     def _put_down(self) -> None:
-        """Write what is held to a file: of very many samples only the runs stay in memory."""
+        """Write the held parts to a file: with very many samples only the runs stay in memory."""
         columns = {part: pa.chunked_array(held, _kind_of_part(part)) for part, held in self._own.items()}
         self._segments = self._segments or Segments()
         self._segments.add(pa.table({part: one_chunk(of.unify_dictionaries()) for part, of in columns.items()}))
@@ -259,7 +259,7 @@ class SamplesBuilder:
         return table
 
     def _whole_tables(self, segments: Segments, suffixes: list[str]) -> Iterator[pa.Table]:
-        """Each segment with all columns, the same dictionaries in all of them."""
+        """Each segment with all columns, and the same dictionaries in all segments."""
         names, runs = self._run_names(), iter(self._runs)
         for number in range(len(segments)):
             table = segments.table(number)
@@ -278,7 +278,7 @@ class SamplesBuilder:
 
 
 def _run_columns(runs: list[tuple[int, tuple[str | None, ...]]], names: list[list[str]]) -> dict[str, pa.Array]:
-    """The parts that the samples of a folder share, of some runs."""
+    """The columns of some runs for the parts that the samples of a folder share."""
     columns: dict[str, pa.Array] = {}
     counts = [count for count, _ in runs]
     for position, part in enumerate(_RUN_PARTS):
@@ -290,13 +290,13 @@ def _run_columns(runs: list[tuple[int, tuple[str | None, ...]]], names: list[lis
 
 
 def text_columns(samples: pa.Table, names: Sequence[str]) -> list[list[Any]]:
-    """Some columns of a samples table as Python lists; a column that the table lacks is all None."""
+    """Some columns of a samples table as Python lists; a missing column is all None."""
     found = samples.column_names
     return [to_list(samples.column(name)) if name in found else [None] * samples.num_rows for name in names]
 
 
 def is_text(name: str) -> bool:
-    """Whether a file's name is UTF-8; Python marks the bytes of one that is not with lone surrogates."""
+    """Whether a file's name is UTF-8; Python represents other bytes by lone surrogates."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -305,17 +305,17 @@ def is_text(name: str) -> bool:
 
 
 def shown(name: str) -> str:
-    """A file's name as text that can be stored: bytes that are not UTF-8 are written in hexadecimal."""
+    """A file's name as text that can be stored: bytes that are not UTF-8 become hexadecimal escapes."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def join_path(folder: str | None, name: str) -> str:
-    """``folder/name``, or ``name`` where there is no folder."""
+    """``folder/name``, or ``name`` if there is no folder."""
     return f"{folder}/{name}" if folder else name
 
 
 def side_paths(samples: pa.Table, part: str) -> list[str | None]:
-    """Path of each sample's ``caption`` or ``json`` file below the source's root; None where it has none of its own."""
+    """The path of each sample's ``caption`` or ``json`` file below the source's root; None if it has no file of its own."""
     names = (f"{part}_dir", "stem", f"{part}_stem", f"{part}_suffix")
     return [
         None if suffix is None else join_path(folder, (other or stem) + suffix)
@@ -324,6 +324,6 @@ def side_paths(samples: pa.Table, part: str) -> list[str | None]:
 
 
 def image_paths(samples: pa.Table) -> list[str]:
-    """Path of each sample's image below the source's root."""
+    """The path of each sample's image below the source's root."""
     columns = text_columns(samples, ("image_dir", "stem", "image_suffix"))
     return [join_path(folder, stem + suffix) for folder, stem, suffix in zip(*columns, strict=True)]

@@ -1,4 +1,4 @@
-"""What lies beside the tars of a folder of shards: it is of no sample, and is told."""
+"""Files next to the tars of a folder of shards: they belong to no sample, and are reported."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class BesideTars:
-    """Files beside tars: how many are of which class, and those that are of no layout."""
+    """Files next to tars: their number by class, and skips for those outside the layout."""
 
     counts: Counter[str] = field(default_factory=Counter)
     skips: list[Skip] = field(default_factory=list)
     notes: tuple[str, ...] = ()
 
     def added_to(self, listing: Listing) -> Listing:
-        """A listing of the tars' samples, with these."""
+        """A listing of the tars' samples, with these files added."""
         account = Counter(listing.account)
         account.update(self.counts)
         return replace(
@@ -45,15 +45,15 @@ class BesideTars:
 def beside_tars(root: str, ignore: Sequence[str] = ()) -> BesideTars:
     """Look at a folder of tars.
 
-    What has the name of a tar (``00000.parquet`` and ``00000_stats.json`` beside ``00000.tar``) describes it, and everything beside the
-    tars of a dataset is the dataset's own: neither is missed.
+    A file named after a tar (``00000.parquet`` and ``00000_stats.json`` next to ``00000.tar``) describes it, and files next to the
+    tars of a dataset belong to the dataset: neither is a loss.
     """
     own = os.path.exists(os.path.join(root, MANIFEST_PATH))
     return beside_walked(_walked(root), ignore, own=own, is_file=lambda path: os.path.isfile(os.path.join(root, path)))
 
 
 def _walked(root: str) -> Iterator[tuple[str, list[str], int]]:
-    """Each folder below a root: its path, the names of its files, and how many files its hidden folders hold."""
+    """Each folder below a root: its path, the names of its files, and the number of files in its hidden folders."""
     for folder, folders, names in walk(root):
         hidden = sum(files_below(os.path.join(folder, name)) for name in folders if name.startswith("."))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -64,7 +64,7 @@ def _walked(root: str) -> Iterator[tuple[str, list[str], int]]:
 def beside_walked(
     folders: Iterable[tuple[str, list[str], int]], ignore: Sequence[str], *, own: bool, is_file: Callable[[str], bool]
 ) -> BesideTars:
-    """The same of folders that were listed, each with its path, names and hidden files below; ``own``: of a dataset of ours."""
+    """The same for listed folders, each with its path, names and number of hidden files; ``own``: of a wdstools dataset."""
     found = BesideTars()
     describing: Counter[str] = Counter()
     used: set[str] = set()
@@ -95,12 +95,12 @@ def beside_walked(
     found.counts["files"] = found.counts.total()
     if describing:
         kinds = ", ".join(f"{count:,} .{end}" for end, count in sorted(describing.items()))
-        found.notes = (f"files that have the names of tars, and describe them, are not packed: {kinds}",)
+        found.notes = (f"files that are named after tars and describe them are not packed: {kinds}",)
     found.notes += tuple(unused(ignore, used))
     return found
 
 
 def _describes(name: str, stems: set[str]) -> bool:
-    """Whether a file has the name of a tar beside it: ``x.json``, ``x.tar.idx`` or ``x_stats.json`` for ``x.tar``."""
+    """Whether a file is named after a tar next to it: ``x.json``, ``x.tar.idx`` or ``x_stats.json`` for ``x.tar``."""
     dots = (at for at, letter in enumerate(name) if letter == ".")
     return any(name[:dot] in stems or name[:dot].removesuffix("_stats") in stems for dot in dots)

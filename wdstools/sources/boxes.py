@@ -1,4 +1,4 @@
-"""Text files that are no captions: boxes, polygons and key points, a line of numbers each, as YOLO, DOTA and KITTI write them."""
+"""Text files that are not captions: boxes, polygons and key points, one per line of numbers, as YOLO, DOTA and KITTI write them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _LEAST_NUMBERS = 4
 
 
 def role_of(folder: str) -> str:
-    """What a folder of texts is called: the name that tells what they are for; "" where they lie beside images."""
+    """The word in a folder's path that says what its texts are for; "" if they lie next to images."""
     return next((word for part in reversed(folder.split("/")) if (word := caption_word(part))), "")
 
 
 def are_boxes(texts: list[bytes]) -> bool:
-    """Whether texts are boxes: every line of each is numbers, with the name of a class in front or behind; not all are empty."""
+    """Whether texts are boxes: every line is numbers, with the name of a class before or after them; not all are empty."""
     lines = [line.split() for text in texts for line in text.splitlines() if line.strip()]
     return bool(lines) and all(map(_is_box, lines))
 

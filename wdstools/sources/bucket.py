@@ -1,4 +1,4 @@
-"""Sources in object stores: what lies under a prefix as a tree of files, and a reader that asks for several at once."""
+"""Sources in object stores: the objects under a prefix as a tree of files, and a reader that requests several at once."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from wdstools.sources.bucket_listing import BucketListing
     from wdstools.stores.base import RemoteStore, Store
 
-#: Files that are asked for at once; and how many files, or bytes, are kept for what is read next.
+#: How many files are requested at once; how many files, and how many bytes, are read ahead.
 _AT_ONCE = 16
 _AHEAD_FILES, _AHEAD_BYTES = 64, 64 << 20
 
 
 class BucketTree(ArchiveTree):
-    """The objects of a listing as files in folders; of each folder is known where the listing has its files."""
+    """The objects of a listing as files in folders; for each folder it knows where the listing has its files."""
 
     by_entry = False
 
@@ -51,10 +51,10 @@ class BucketTree(ArchiveTree):
             start = runs.pop()[0] if runs and runs[-1][1] == begin else begin
             runs.append((start, end))
         if not listing.count:
-            raise NotFoundError("nothing lies under this prefix", where=self.path)
+            raise NotFoundError("there are no objects under this prefix", where=self.path)
 
     def list(self, folder: str) -> Folder | None:
-        """What a folder holds; of the last one nothing is read again."""
+        """The contents of a folder; those of the last one are cached."""
         packed = self._folders.get(folder)
         if packed is None:
             return None
@@ -68,7 +68,7 @@ class BucketTree(ArchiveTree):
         return self._latest[1]
 
     def close(self) -> None:
-        """Forget what is known of the files."""
+        """Forget the files."""
         super().close()
         self._runs.clear()
         self._latest = None
@@ -93,7 +93,7 @@ class BucketOpener:
 
 
 class ReadsAhead(ABC):
-    """A reader that asks for what it is told to expect before it is wanted, several at once."""
+    """A reader that requests announced files before they are needed, several at once."""
 
     def __init__(self) -> None:
         self._threads: ThreadPoolExecutor | None = None
@@ -111,16 +111,16 @@ class ReadsAhead(ABC):
 
     @abstractmethod
     def _version(self, path: str, entry: bytes | None) -> int:
-        """What stands for the time of change."""
+        """A number for the version, in place of the modification time."""
 
     def expect(self, files: Iterable[tuple[str, bytes | None]]) -> None:
-        """What will be read, in this order; some of it may be passed over."""
+        """Announce files to be read, in this order; some of them may be skipped."""
         self._threads = self._threads or ThreadPoolExecutor(_AT_ONCE)
         self._coming = iter(files)
         self._ask()
 
     def _ask(self) -> None:
-        """Have the next files on their way, as many as may be kept."""
+        """Request the next files, as many as may be held."""
         assert self._threads is not None
         while len(self._asked) < _AHEAD_FILES and self._held < _AHEAD_BYTES:
             wanted = next(self._coming, None)
@@ -139,7 +139,7 @@ class ReadsAhead(ABC):
         return len(data), self._version(path, entry)
 
     def _taken(self, path: str, entry: bytes | None) -> bytes:
-        """A file that was asked for already, else from the store; those before it are passed over."""
+        """A file that was already requested, else from the store; those before it are dropped."""
         if all(wanted != (path, entry) for wanted, _ in self._asked):
             return self._get(path, entry)
         while True:
@@ -157,7 +157,7 @@ class ReadsAhead(ABC):
         return self._size(entry), self._version(path, entry)
 
     def close(self) -> None:
-        """Nothing more is asked for."""
+        """Cancel outstanding requests."""
         for _, future in self._asked:
             future.cancel()
         self._asked.clear()
@@ -190,9 +190,11 @@ class BucketReader(ReadsAhead):
 
 
 def changed_source(where: str) -> SourceChangedError:
-    """The error for an object that is no longer the one that was listed."""
+    """The error for an object that changed after it was listed."""
     return SourceChangedError(
-        "the object changed since it was listed", where=where, hint="stop what writes to the source, then pack again"
+        "the object changed after it was listed",
+        where=where,
+        hint="stop whatever writes to the source, then pack again",
     )
 
 
@@ -210,7 +212,7 @@ def _version(entry: bytes | None) -> int:
 
 
 class BucketShards(ShardsSource):
-    """Plain tars under a prefix, in WebDataset form; or one, by its name. ``found`` are the objects there and their entries."""
+    """Plain tars under a prefix, in WebDataset form, or a single one by its name. ``found`` are the objects and their entries."""
 
     def __init__(self, store: RemoteStore, found: Mapping[str, bytes], **choices: Any) -> None:
         super().__init__(store.url, **choices)
@@ -242,13 +244,13 @@ class BucketShards(ShardsSource):
 
 
 def tars_of(keys: Iterable[str]) -> list[str]:
-    """The tars among some keys, in order; what is hidden is passed over."""
+    """The tars among some keys, in order, without hidden ones."""
     return [key for key in sorted(keys) if encoding_of(key) and not any(p.startswith(".") for p in key.split("/"))]
 
 
 @dataclass(frozen=True, slots=True)
 class RangesOpener:
-    """Reads members of tars elsewhere, by ``TAR/...`` path; ``versions`` says which of each ``tars`` was listed."""
+    """Reads members of remote tars, by ``TAR/...`` path; ``versions`` has the listed version of each tar."""
 
     travels_once: ClassVar[bool] = True
 
@@ -262,7 +264,7 @@ class RangesOpener:
 
 
 class RangesReader(ReadsAhead):
-    """Reads members by ranges, several at once; the version of each tar must be the one that was listed."""
+    """Reads members by ranges, several at once; each tar must still have its listed version."""
 
     def __init__(self, store: RemoteStore, versions: Mapping[str, bytes]) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""What lies under a prefix, listed once: beyond a few names in a file without a name, so that memory does not grow with them.
+"""The objects under a prefix, listed once; a long listing is kept in an unnamed file, so that memory does not grow with it.
 
-Whoever decides what kind of source it is, and whoever reads it then, look at the same listing.
+The code that decides what kind of source it is and the code that reads it use the same listing.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ if TYPE_CHECKING:
 
     from wdstools.stores.base import ObjectInfo, RemoteStore
 
-#: As long as an entry of an archive: a digest of the ETag, nothing, the size, and a method that no archive has.
+#: As long as an entry of an archive: a digest of the ETag, 0, the size, and a method that no archive uses.
 ENTRY = struct.Struct("<QQQHI")
 _METHOD = 0xFFFE
-#: Digests of ETags stand for times of change, and are all in the past.
+#: Digests of ETags take the place of modification times; this limit keeps all of them in the past.
 _DIGEST_BITS = (1 << 60) - 1
 #: Length of the key, then its entry and itself.
 _HEAD = struct.Struct("<I")
-#: Listings that are asked for at once, and how deep folders are listed to have so many.
+#: How many listings run at once, and how deep folders are listed to get that many.
 _AT_ONCE, _DEEPEST = 16, 4
 _MOST_IN_MEMORY = 64 << 20
 _BLOCK = 1 << 20
 
 
 def object_entry(info: ObjectInfo) -> bytes:
-    """What a listing says of an object: its size, and by a digest which version it is."""
+    """The entry of an object: its size, and a digest of its version."""
     return ENTRY.pack(digest_of_etag(info.etag), 0, info.bytes, _METHOD, 0)
 
 
 def digest_of_etag(etag: str) -> int:
-    """What stands for a version."""
+    """A number for a version."""
     return xxh3_64_intdigest(etag.encode()) & _DIGEST_BITS
 
 
 def list_in_parallel(store: RemoteStore) -> Iterator[ObjectInfo]:
-    """Every object of a store, those of one folder together: a billion keys are a million pages, one after the other."""
+    """Every object of a store, those of one folder together. In sequence, a billion keys would be a million pages."""
     if not isinstance(store, ListsLevels):
         yield from store.list()
         return
@@ -65,7 +65,7 @@ def list_in_parallel(store: RemoteStore) -> Iterator[ObjectInfo]:
         waiting = iter(folders)
         listings = [store.list(folder) for folder in islice(waiting, _AT_ONCE)]
         while listings:
-            # a page of each at a time: what is listed and not taken yet is bounded
+            # one page of each at a time, so that the number of listed objects not yet consumed is bounded
             pages = list(threads.map(lambda listing: list(islice(listing, _PAGE)), listings))
             for page in pages:
                 yield from page
@@ -77,7 +77,7 @@ _PAGE = 1000
 
 
 class BucketListing:
-    """The objects of a store: keys and entries, in the order in which they came, and what there is among them.
+    """The objects of a store: keys and entries, in the order in which they came, and which kinds there are.
 
     ``tables`` and ``tars`` are the Parquet tables and archives that are not hidden, ``image`` is the first image.
     """
@@ -124,7 +124,7 @@ class BucketListing:
         return ((key, entry) for key, entry, _, _ in self.records())
 
     def records(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[str, bytes, int, int]]:
-        """Key and entry of each object, and where it is noted here, between two such places."""
+        """Key and entry of each object, and where its record begins and ends, between two such offsets."""
         at, data, base = start, b"", start
         while stop is None or at < stop:
             if len(data) - (at - base) < _HEAD.size + ENTRY.size:
@@ -145,7 +145,7 @@ class BucketListing:
             at += size
 
     def _read(self, at: int) -> bytes:
-        """A block; threads may read at once, and so there is no place that the file is at."""
+        """A block, read at an offset, because several threads may read at once."""
         if self._file is None:
             return bytes(self._held[at : at + _BLOCK])
         with translated(tempfile.gettempdir()):

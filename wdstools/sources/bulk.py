@@ -1,4 +1,4 @@
-"""Captions of all images in one file that a recipe names, and lists of ids: what lies beside the images rather than with each."""
+"""Captions of all images in one file that a recipe names, and lists of ids: data about many images, in one place."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def read_captions(tree: Tree, path: str, caption: str | None) -> dict[str, Said]:
-    """What one file of a tree says of each image, by id; ``caption`` is the caption's field, otherwise a usual one.
+    """What one file of a tree says about each image, by id; ``caption`` is the field of the caption, by default a usual one.
 
-    Raises FormatError (``table-damaged``) for a file that cannot be read or that gives an id twice.
+    Raises FormatError (``table-damaged``) for a file that cannot be read or that repeats an id.
     """
     found: dict[str, Said] = {}
     with open_member(tree, path, _entry(tree, path)) as file:
@@ -29,7 +29,7 @@ def read_captions(tree: Tree, path: str, caption: str | None) -> dict[str, Said]
                 raise damaged(path, f"row {number}: {row.detail}")
             name, column = _id_of(row, path)
             if name in found:
-                raise damaged(path, f"{name} is there twice")
+                raise damaged(path, f"{name} appears twice")
             found[name] = _said(row, caption, column)
     return found
 
@@ -46,12 +46,12 @@ def _said(row: Mapping[str, Any], caption: str | None, id_column: str) -> Said:
 
 
 def has_lists(tree: Tree, base: str, lists: str) -> bool:
-    """Whether there is a list of ids whose name the pattern takes."""
+    """Whether there is a list of ids whose name matches the pattern."""
     return bool(split_lists(tree, base, lists))
 
 
 def read_split_lists(tree: Tree, base: str, lists: str) -> dict[str, str]:
-    """The split of each id, from lists whose names the pattern takes: a line an id, what follows a comma left out.
+    """The split of each id, from lists whose names match the pattern: one id per line, up to the first comma.
 
     Raises UsageError (``split-lists``) for an id in two lists, and FormatError for a list that is not UTF-8.
     """
@@ -89,7 +89,7 @@ def _entry(tree: Tree, path: str) -> bytes | None:
 
 
 def _id_of(row: Mapping[str, Any], path: str) -> tuple[str, str]:
-    """The id of a row, and its column: what it says, or the name of its file without the extension."""
+    """The id of a row and its column: the id itself, or the name of its file without the extension."""
     for name in ID_COLUMNS:
         if isinstance(row.get(name), str | int):
             return str(row[name]), name

@@ -1,4 +1,4 @@
-"""The cells of delimited text, row by row, so that a quote that nothing ends costs its own line and no other."""
+"""The cells of delimited text, row by row, so that an unclosed quote damages only its own line."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class CellRows:
     """Each row with the number of its first line. Raises csv.Error for one that cannot be read; ``number`` is its line then.
 
-    A row may have line breaks in quotes. If its quotes do not end as they should, its first line is damaged, and the lines that
-    they took in are rows of their own.
+    A row may have line breaks in quotes. If its quotes are not closed properly, its first line is damaged, and the lines that
+    they enclosed are rows of their own.
     """
 
     def __init__(self, lines: Iterable[str], delimiter: str, *, blank: bool) -> None:
@@ -43,13 +43,13 @@ class CellRows:
         return self.number, row
 
     def _read_strictly(self) -> None:
-        """Raises csv.Error where quotes do not end before a delimiter, or not at all."""
+        """Raise csv.Error if a quote does not end before a delimiter, or not at all."""
         lines = [text for _, text in self._lines.taken]
         next(csv.reader(lines, delimiter=self._delimiter, skipinitialspace=self._blank, strict=True))
 
 
 class _Lines:
-    """Numbered lines, of which those that were ``taken`` last can be given back, at the end too."""
+    """Numbered lines; those ``taken`` last can be given back, even at the end."""
 
     def __init__(self, lines: Iterable[str]) -> None:
         self.taken: list[tuple[int, str]] = []
@@ -65,6 +65,6 @@ class _Lines:
         return line[1]
 
     def give_back(self, after: int) -> None:
-        """Those after the first few."""
+        """Give back the lines taken last, except the first ``after``."""
         self._again.extendleft(reversed(self.taken[after:]))
         del self.taken[after:]

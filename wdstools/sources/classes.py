@@ -1,4 +1,4 @@
-"""Classes of images, by the folders that they lie in."""
+"""Classes of images, from the folders they are in."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 
 
 def one_way_of_labels(places: list[Place]) -> tuple[list[Place], list[str]]:
-    """Every sample of a dataset has a class or none has: where a split is without classes, they stay in the keys alone."""
+    """Either every sample of a dataset has a class or none has: if a split has no classes, they remain only in the keys."""
     with_label = {place.split for place in places if place.label is not None}
-    without = {place.split for place in places} - with_label  # strays beside classes are told, and skipped
+    without = {
+        place.split for place in places
+    } - with_label  # single images next to folders of classes are reported and skipped
     if not with_label or not without:
         return places, []
     note = (
-        f"no cls: split {', '.join(sorted(filter(None, without)))} has no folders of classes; those of"
-        f" {', '.join(sorted(filter(None, with_label)))} are in the keys"
+        f"no cls: split {', '.join(sorted(filter(None, without)))} has no class folders; those of"
+        f" {', '.join(sorted(filter(None, with_label)))} are part of the keys"
     )
     plain = [
         place
@@ -37,7 +39,7 @@ def one_way_of_labels(places: list[Place]) -> tuple[list[Place], list[str]]:
 
 
 def classes_in_lists(found: Survey, places: list[Place]) -> list[Place]:
-    """Folders of classes, where lists divide the images: all lie in folders, of one name or another, below a folder of images."""
+    """Take folders as classes if lists define the splits and all images lie in folders below a folder of images."""
     parts = _class_parts(places)
     if _are_classes(parts.values()):
         return _with_classes(found, places, parts)
@@ -45,9 +47,9 @@ def classes_in_lists(found: Survey, places: list[Place]) -> list[Place]:
 
 
 def classes_of_folders(found: Survey, own: str) -> list[Place]:
-    """Every folder is a class where a person says so: the first below the layout's beginning, or below a folder of images.
+    """Take folders as classes because the user says so: the first folder below the base of the layout, or below a folder of images.
 
-    Where there is none, the folder that holds the images is one; ``own`` is the name of the whole source.
+    If there is none, the folder of the images is the class; ``own`` is the name of the whole source.
     """
     places = found.places
     if any(place.label is not None for place in places):
@@ -59,7 +61,7 @@ def classes_of_folders(found: Survey, own: str) -> list[Place]:
 
 
 def note_of_classes(places: list[Place]) -> list[str]:
-    """What to tell of folders that may be classes, and are none as long as nobody says so."""
+    """The note about folders that may be classes, but are not taken as such unless the user says so."""
     parts = _class_parts(places)
     names = sorted({rest[0] for rest in parts.values() if len(rest) == 1})
     if any(place.split is not None or place.label is not None for place in places) or not _are_classes(parts.values()):
@@ -70,7 +72,7 @@ def note_of_classes(places: list[Place]) -> list[str]:
 
 
 def _class_parts(places: Sequence[Place]) -> dict[str, list[str]]:
-    """Of each folder, the parts of its path that may name a class and what is below it."""
+    """For each folder, the parts of its path that may be the name of a class, and those below it."""
     parts = {place.folder: [part for part in place.id_dir.split("/") if part] for place in places}
     for rest in parts.values():
         if rest and rest[0].lower() in IMAGE_FOLDERS:
@@ -102,12 +104,12 @@ def _with_classes(found: Survey, places: list[Place], parts: Mapping[str, list[s
 
 
 _LEAST_CLASSES = 2
-#: The number of a part, behind a word; a number alone may be a class.
+#: The number of a part, after a word; a number alone may be a class.
 _NUMBER_RE = re.compile(r"(?<=[^\d_-])[_-]?\d+$")
 _IMAGE_FOLDERS = frozenset(IMAGE_FOLDERS)
 
 
 def _before_label(found: Survey, place: Place, rest: list[str]) -> str:
-    """The folders below the base that stand before that of a class."""
+    """The folders below the base that come before the folder of a class."""
     below = place.folder.removeprefix(found.base).strip("/")
     return below.removesuffix("/".join(rest)).rstrip("/")

@@ -1,4 +1,4 @@
-"""What the columns of a table mean, and what a row says of an image."""
+"""What the columns of a table mean, and what a row says about an image."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CAPTION_COLUMNS = (
 LABEL_COLUMNS = ("label", "class", "class_name", "category", "city")
 SPLIT_COLUMNS = ("split", "subset", "partition")
 ID_COLUMNS = ("id", "key", "image_id", "photo_id")
-#: Meanings, in the order in which columns are given out.
+#: Meanings, in the order in which columns are assigned to them.
 _MEANINGS = {
     "path": PATH_COLUMNS,
     "caption": CAPTION_COLUMNS,
@@ -36,30 +36,30 @@ _MEANINGS = {
     "split": SPLIT_COLUMNS,
     "key": ID_COLUMNS,
 }
-#: Columns of something that an image has several of: a row with all of these is about one box, not about the image.
+#: Columns of things of which an image has several: a row with all of these is about one box, not about the image.
 _BOX_COLUMNS = (
     ("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"), ("x", "y", "w", "h"), ("x", "y", "width", "height"),
     ("left", "top", "width", "height"), ("left", "top", "right", "bottom"), ("xcenter", "ycenter", "width", "height"),
     ("bbox",), ("boundingbox",), ("encodedpixels",), ("rle",), ("segmentation",),
 )  # fmt: skip
-#: What becomes of them where an image has several: a list in its ``json``, as of COCO's boxes.
+#: The name under which several of them are stored as a list in the ``json`` of an image, as for COCO's boxes.
 ANNOTATIONS = "annotations"
-#: A row says another split, label or key of an image than a row before.
+#: A row gives an image another split, label or key than an earlier row.
 CONTRADICTS = "row-contradicts"
-#: The caption of a row is something else than a text.
+#: The caption of a row is not text.
 NOT_TEXT = "caption-not-text"
 NOT_TEXT_DETAIL = "its caption is neither a text nor a list of texts"
 
-#: The choices that TableRules are made of.
+#: The options from which TableRules are made.
 TABLE_CHOICES = ("path_column", "caption_column", "label_column", "split_column", "key_column", "several_captions")
 
 
 @dataclass(frozen=True, slots=True)
 class TableRules:
-    """How a person wants tables to be read: the column of each meaning, otherwise the usual ones; and what of several captions.
+    """How the user wants tables to be read: the column for each meaning, by default the usual ones; and what to do with several captions.
 
-    ``several_captions``: ``all`` keeps the first as caption and all in ``json``; ``first`` keeps that; ``join`` makes one of them, a
-    line each.
+    ``several_captions``: ``all`` keeps the first as caption and all in ``json``; ``first`` keeps only the first; ``join`` joins them,
+    one per line.
     """
 
     path_column: str | None = None
@@ -71,39 +71,39 @@ class TableRules:
 
     @property
     def asked(self) -> dict[str, str]:
-        """The columns that were asked for, by what they mean."""
+        """The columns given by the user, by their meaning."""
         columns = {meaning: getattr(self, f"{meaning}_column") for meaning in _MEANINGS}
         return {meaning: column for meaning, column in columns.items() if column is not None}
 
     @property
     def given(self) -> dict[str, str]:
-        """What differs from the usual, by the name of the choice."""
+        """The options that differ from the defaults, by name."""
         usual = TableRules()
         return {n: getattr(self, n) for n in TABLE_CHOICES if getattr(self, n) != getattr(usual, n)}
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The column of each meaning; None where a table has none."""
+    """The column for each meaning; None if the table has none."""
 
     path: str | None = None
     caption: str | None = None
     label: str | None = None
     split: str | None = None
     key: str | None = None
-    #: Whether a row is about a box, of which an image may have several.
+    #: Whether a row is about a box; an image may have several.
     boxes: bool = False
 
     @property
     def named(self) -> set[str]:
-        """The columns that have a meaning here."""
+        """The columns that have a meaning."""
         return {name for name in (self.path, self.caption, self.label, self.split, self.key) if name}
 
 
 def columns_of(names: Collection[str], rules: TableRules, where: str, *, alone: bool = True) -> Columns:
-    """The meaning of a table's columns; upper and lower case are one.
+    """The meaning of a table's columns, ignoring case.
 
-    Raises UsageError for one that was asked for and is not there, if the table stands ``alone``.
+    Raises UsageError for a missing column that the user gave, if the table is the source itself (``alone``).
     """
     lower: dict[str, str] = {}
     plain: dict[str, str] = {}
@@ -139,7 +139,7 @@ _DIFFUSION = {"p", "se", "c", "st", "sa"}
 
 
 def _other_names(meaning: str, plain: Mapping[str, str]) -> list[str]:
-    """Columns that are called otherwise: ``image_file_name``, if only one is; the prompts of DiffusionDB."""
+    """Columns with other names: ``image_file_name``, if there is only one like it; the prompts of DiffusionDB."""
     if meaning == "path":
         ending = [name for short, name in plain.items() if short.endswith("filename")]
         return ending if len(ending) == 1 else []
@@ -147,20 +147,20 @@ def _other_names(meaning: str, plain: Mapping[str, str]) -> list[str]:
 
 
 def naming(names: Collection[str]) -> list[str]:
-    """The columns that may name images, the likeliest first."""
+    """The columns that may name images, the most likely first."""
     plain = {_plain_name(name): name for name in reversed(list(names))}
     called = [plain.get(_plain_name(name)) for name in (*PATH_COLUMNS, *ID_COLUMNS)] + _other_names("path", plain)
     return list(dict.fromkeys(name for name in called if name is not None))
 
 
 def _plain_name(name: str) -> str:
-    """A column's name as it is compared: ``ImageID``, ``image_id`` and ``Image Id`` are one."""
+    """A column's name in the form used for comparison: ``ImageID``, ``image_id`` and ``Image Id`` are equal."""
     return re.sub(r"[\W_]", "", name.lower())
 
 
 @dataclass(slots=True)
 class Said:
-    """What tables say of one image; ``more`` holds the columns that have no meaning here."""
+    """What tables say about one image; ``more`` has the columns without a meaning."""
 
     captions: list[str] = field(default_factory=list)
     label: str | None = None
@@ -168,19 +168,19 @@ class Said:
     more: dict[str, Any] = field(default_factory=dict)
     where: str = ""
     key: str | None = None
-    #: A row has an empty cell where its caption belongs: a caption that is empty, as an empty text file is one.
+    #: A row has an empty cell for its caption: an empty caption, as an empty text file is one.
     blank: bool = False
-    #: What rows say of boxes in the image: the further columns of each, and that of its class.
+    #: What rows say about boxes in the image: the further columns of each, and the column of its class.
     boxes: list[tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=list)
-    #: Why the image is no sample though a row names it: a stable reason and, for people, why.
+    #: Why the image is not a sample though a row names it: a stable reason, and a detail for people.
     refused: tuple[str, str] | None = None
     #: Rows whose captions are neither a text nor a list of texts.
     odd: list[str] = field(default_factory=list)
-    #: Further columns in which rows differ: that of the first row is kept.
+    #: Further columns in which rows differ: the value of the first row is kept.
     differs: set[str] = field(default_factory=set)
 
     def add(self, other: Said) -> None:
-        """What another row says of the same image: captions and boxes are added; there can be only one split, label and key."""
+        """Add what another row says about the same image: its captions and boxes; there can be only one split, label and key."""
         self.captions += [caption for caption in other.captions if caption not in self.captions]
         self.label = self._agree("label", other) if not (self.boxes and other.boxes) else self.label
         self.split = self._agree("split", other)
@@ -206,7 +206,7 @@ class Said:
 
 
 def bring_together(saids: Iterable[Said]) -> list[str]:
-    """Once every row is read: boxes become a list of each image where one has several, else columns; gives what to tell."""
+    """Finish once every row is read: boxes become a list if any image has several, else columns; returns notes."""
     saids = list(saids)
     several = any(len(said.boxes) > 1 for said in saids)
     differs: dict[str, int] = {}
@@ -220,13 +220,13 @@ def bring_together(saids: Iterable[Said]) -> list[str]:
         for name in said.differs:
             differs[name] = differs.get(name, 0) + 1
     return [
-        f"rows of one image differ in column {name}: that of the first row is kept, of {counted(count, 'image')}"
+        f"rows of the same image differ in column {name}: the first row's value is kept, for {counted(count, 'image')}"
         for name, count in sorted(differs.items())
     ]
 
 
 def captions_in(value: Any) -> list[str] | None:
-    """The captions that a cell holds: a text, a list of them, objects with a text; None where it is something else."""
+    """The captions in a cell: a text, a list of texts, or objects with a text; None if it is something else."""
     if value is None:
         return []
     if isinstance(value, str):
@@ -241,7 +241,7 @@ def captions_in(value: Any) -> list[str] | None:
 
 
 def _listed(text: str) -> list[str] | None:
-    """The texts of a list that was written into a cell, as JSON or as Python shows it; None where it is none."""
+    """The texts of a list written into a cell, as JSON or as a Python literal; None if it is not one."""
     if not (text.startswith("[") and text.rstrip().endswith("]") and text[1:].lstrip()[:1] in ("'", '"')):
         return None
     for read in (json.loads, literal):
@@ -255,7 +255,7 @@ def _listed(text: str) -> list[str] | None:
 
 
 def read_row(row: Mapping[str, Any], columns: Columns, where: str = "") -> Said:
-    """What a row says; ``where`` is the row, for people. A caption that is not text (a number, an object without a text) is odd."""
+    """What a row says; ``where`` names the row, for people. A caption that is not text (a number, an object without a text) is odd."""
     captions = captions_in(row.get(columns.caption)) if columns.caption else []
     odd = [where] if captions is None else []
     more = {name: value for name, value in row.items() if name not in columns.named and not isinstance(value, bytes)}
@@ -272,12 +272,12 @@ def read_row(row: Mapping[str, Any], columns: Columns, where: str = "") -> Said:
     return Said(captions or [], label, split, more, where=where, blank=blank, odd=odd)
 
 
-#: Splits as lists of CelebA number them.
+#: Splits as numbered in CelebA's lists.
 _NUMBERED_SPLITS = {"0": "train", "1": "val", "2": "test"}
 
 
 def settle(said: Said, several: str, *, lists: bool) -> tuple[str | None, str | None]:
-    """Caption and ``json`` of an image; ``lists`` tells that some image of the source has several captions."""
+    """Caption and ``json`` of an image; ``lists``: some image of the source has several captions."""
     captions = said.captions
     caption = captions[0] if captions else "" if said.blank else None
     if several == "join" and captions:

@@ -1,7 +1,7 @@
-"""Parquet tables that hold the images themselves, as Hugging Face's image datasets do: a column of ``{"bytes", "path"}``.
+"""Parquet tables that contain the images themselves, as Hugging Face's image datasets do: a column of ``{"bytes", "path"}``.
 
-Samples are packed in an order of their own, and a table gives its rows only from front to back. So each table is unpacked,
-once, into a plain tar of samples in the scratch folder, by which everything else goes: splits, captions, classes, the account.
+Samples are packed in another order, and a table can only be read from start to end. So each table is unpacked,
+once, into a plain tar of samples in the scratch folder, from which everything else follows: splits, captions, classes, the account.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ if TYPE_CHECKING:
 
 _ROWS = 64
 _MAX_NAME = 200
-#: Columns of images, where a column has nothing but bytes.
+#: Names of image columns that have nothing but bytes.
 _IMAGE_COLUMNS = ("image", "img", "jpg", "png", "webp", "jpeg", "picture", "photo", "bytes")
 
 
 def embedded_in(store: Store, keys: Sequence[str]) -> list[str]:
-    """The Parquet tables among some files, if the first of them holds images; none otherwise."""
+    """The Parquet tables among some files, if the first of them contains images; else none."""
     tables = [key for key in sorted(keys) if key.lower().endswith(".parquet") and not _is_hidden(key)]
     return tables if tables and _image_column(_schema_of(store, tables[0])) else []
 
@@ -57,7 +57,7 @@ def _is_hidden(key: str) -> bool:
 
 
 class EmbeddedSource(UnpackedSource):
-    """Tables with images in them, below a folder or prefix; ``keys`` are all files there, ``tables`` those that are read."""
+    """Tables that contain images, below a folder or prefix; ``keys`` are all files there, ``tables`` those to read."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class EmbeddedSource(UnpackedSource):
         self._names: set[str] = set()
 
     def list(self) -> Listing:
-        """Unpack, and list what is there then. Raises FormatError (``table-damaged``)."""
+        """Unpack the tables, and list the result. Raises FormatError (``table-damaged``)."""
         if self._unpacked is None:
             self._unpacked = self._unpack()
         listing = self._plain(self._unpacked).list()
@@ -130,7 +130,7 @@ class EmbeddedSource(UnpackedSource):
             schema = parquet.read_schema(file)
             column = _image_column(schema)
             if column is None:
-                raise damaged(where, "other tables here hold images, and this one does not")
+                raise damaged(where, "other tables here contain images, but this one does not")
             classes = _classes(schema)
             columns = columns_of([n for n in schema.names if n != column], self._rules, where, alone=False)
             number = 0
@@ -174,7 +174,7 @@ class EmbeddedSource(UnpackedSource):
             yield f"{key}.json", as_json(rest).encode()
 
     def _key(self, path: object, numbered: str) -> str:
-        """The image's own name, if it has one that no image before had; else table and row."""
+        """The image's own name, if it has one that no earlier image had; else table and row."""
         name = path.replace("\\", "/").rpartition("/")[2].rpartition(".")[0] if isinstance(path, str) else ""
         name = name or numbered
         try:
@@ -189,7 +189,7 @@ class EmbeddedSource(UnpackedSource):
 
 @contextlib.contextmanager
 def _opened(store: Store, key: str) -> Iterator[tuple[Any, int]]:
-    """A table to read, and when it was changed; one elsewhere is brought here first, while the block lasts."""
+    """A table to read, and its modification time; a remote one is downloaded for the duration of the block."""
     if isinstance(store, LocalStore):
         with store.opened(key) as file:
             yield file, os.fstat(file.fileno()).st_mtime_ns
@@ -206,7 +206,7 @@ def _schema_of(store: Store, key: str) -> pa.Schema:
 
 
 def _image_column(schema: pa.Schema) -> str | None:
-    """The column with the images: a struct that has bytes, else bytes under a usual name; of several the first."""
+    """The column with the images: the first struct that has bytes, else the first column of bytes with a usual name."""
     import pyarrow as pa
 
     def holds_bytes(kind: pa.DataType) -> bool:
@@ -224,7 +224,7 @@ def _image_column(schema: pa.Schema) -> str | None:
 
 
 def _classes(schema: pa.Schema) -> dict[str, list[str]]:
-    """The names of classes by column, as Hugging Face notes them in a table."""
+    """The names of classes by column, as Hugging Face stores them in a table."""
     try:
         features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
         found = {name: feature["names"] for name, feature in features.items() if feature.get("_type") == "ClassLabel"}

@@ -1,4 +1,4 @@
-"""Every image file of a source, for who compares images: no caption, label or layout decides which of them count."""
+"""Every image file of a source, for comparing images: whatever its caption, label or layout."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from wdstools.results import Skip
     from wdstools.sources.base import Listing, Source, SourceOpener
 
-#: Skips that are about something beside an image.
+#: Prefixes of reasons of skips that are not about the image itself.
 _BESIDE = ("caption-", "json-", "label-", "member-")
 
 
 class ImageFile(NamedTuple):
-    """A file below the root of its tree, and where an archive holds it."""
+    """A file below the root of its tree, and its place in an archive."""
 
     folder: str
     stem: str
@@ -38,14 +38,14 @@ class ImageFile(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MoreImages:
-    """Image files that are no samples, and those that cannot be had, each with why. ``opener`` reads them."""
+    """Image files that are not samples, and those that cannot be read, each with the reason. ``opener`` reads them."""
 
     opener: SourceOpener
     files: tuple[ImageFile, ...]
     lost: tuple[tuple[str, str], ...]
 
     def table(self) -> pa.Table:
-        """The files as a table of samples, of which a file's path is the key."""
+        """The files as a table of samples, with the path of each file as its key."""
         folders, stems, suffixes, entries = zip(*self.files, strict=True) if self.files else ((), (), (), ())
         paths = [join_path(folder, stem + suffix) for folder, stem, suffix, _ in self.files]
         return pa.table(
@@ -60,7 +60,7 @@ class MoreImages:
 
 
 def listed(path: str) -> tuple[Source, Listing | None]:
-    """A source, and what it lists where no image needs a caption; None where no image of it makes a sample."""
+    """A source, and its listing if captions are optional; None if it has no sample."""
     source = open_source(path, captions="optional")
     try:
         return source, source.list()
@@ -69,7 +69,7 @@ def listed(path: str) -> tuple[Source, Listing | None]:
 
 
 def more_images(source: Source, listing: Listing | None, known: Collection[str]) -> MoreImages | None:
-    """The image files that are not ``known``; None where the source is no folder, and no archive of one."""
+    """The image files that are not ``known``; None if the source is not a folder or an archive of one."""
     folder = source.inner if isinstance(source, UnpackedSource) else source
     if not isinstance(folder, FolderSource):
         return None
@@ -93,7 +93,7 @@ def more_images(source: Source, listing: Listing | None, known: Collection[str])
 
 
 def lost_images(skips: Iterable[Skip]) -> list[tuple[str, str]]:
-    """Of what a source skips, the images, each with why."""
+    """The images among a source's skips, each with the reason."""
     return [
         (shown(skip.path), skip.reason + (f": {skip.detail}" if skip.detail else ""))
         for skip in skips

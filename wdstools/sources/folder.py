@@ -1,4 +1,4 @@
-"""Folders of images and captions, and zips and tars of them, by what lies there or through path templates."""
+"""Folders of images and captions, and zips and tars of them, recognised by names or read through path templates."""
 
 from __future__ import annotations
 
@@ -44,20 +44,20 @@ if TYPE_CHECKING:
     from wdstools.sources.bucket_listing import BucketListing
     from wdstools.sources.tree import Tree
 
-#: The name of what is read without a recipe.
+#: The name of the layout that is read without a recipe.
 BY_NAMES = "folders"
-#: Recipes that lie at the root itself, or anywhere.
+#: Recipes whose layout begins at the root, or anywhere.
 _GENERIC = ("pairs", "images")
 
 
 class FolderSource:
     """A folder (or a .zip or .tar of one) of images with captions.
 
-    ``recipe`` names a recipe or a TOML file; without it what lies there is recognised. ``image`` and ``caption`` are path
+    ``recipe`` names a recipe or a TOML file; without it the layout is recognised. ``image`` and ``caption`` are path
     templates that replace those of the recipe (``img/{split}/{label}/{id}.jpg``); ``captions`` is ``required``
-    (a sample without one is skipped), ``optional`` (its caption is empty) or ``none``. ``tables`` says how tables are read,
-    ``ignore`` which files are known not to be part of it (patterns); ``follow_links`` takes what links lead to, wherever;
-    ``name_encoding`` is that of a zip's names.
+    (a sample without one is skipped), ``optional`` (it gets an empty caption) or ``none``. ``tables`` says how tables are read,
+    ``ignore`` has patterns of files that are not part of the dataset; ``follow_links`` follows links anywhere;
+    ``name_encoding`` is the encoding of names in a zip.
     """
 
     def __init__(
@@ -94,11 +94,11 @@ class FolderSource:
         self._ignore = tuple(ignore)
         self._follow_links = follow_links
         self._name_encoding = name_encoding
-        #: What lies under a prefix of a bucket, where it was listed to see what it is.
+        #: The listing of a bucket's prefix, if it was listed to find out what it is.
         self.listing = listing
 
     def list(self) -> Listing:
-        """List the samples by name; no file but tables, and the first of metadata, is opened."""
+        """List the samples by name; only tables, and the first files of texts and metadata, are opened."""
         whole = open_tree(
             self.path, follow_links=self._follow_links, name_encoding=self._name_encoding, listing=self.listing
         )
@@ -130,7 +130,7 @@ class FolderSource:
         labels = recipe.labels + tuple(sorted(pairing.labels - set(recipe.labels)))
         labels = labels if pairing.labels and not rare else ()
         tree.close()
-        release_memory()  # the table needs room beside its parts
+        release_memory()  # the table needs memory in addition to its parts
         skips = (*tree.skips, *found.skips, *pairing.skips, *lacking, *rare, *outside)
         listing = Listing(
             opener=tree.opener,
@@ -156,13 +156,13 @@ class FolderSource:
         return replace(listing, members=(*others, *kept)) if kept or others != other_members(listing) else listing
 
     def _own_name(self) -> str:
-        """What the source is called: of an archive without its extension."""
+        """The name of the source; that of an archive without its extension."""
         path = self.path if is_bucket(self.path) else os.path.abspath(self.path)
         name = path.rstrip("/").rpartition("/")[2]
         return name if is_bucket(path) or os.path.isdir(path) else name.partition(".")[0]
 
     def _rare_class_left(self, samples: pa.Table | None) -> tuple[pa.Table | None, tuple[Skip, ...]]:
-        """The samples without a class that few of them have, and what is told of it."""
+        """The samples, with their class left out if few of them have one, and the skip for it."""
         if samples is None or self._tables.label_column is not None:
             return samples, ()
         count = count_of_classes(samples)
@@ -170,7 +170,7 @@ class FolderSource:
         return (samples, ()) if why is None else (without_class(samples), (class_left_out(count, why),))
 
     def _template(self, found: Gathered, layout: Layout | None) -> dict[str, str]:
-        """How the samples lie, and the options that it took to read them, for whoever reads them again."""
+        """The layout of the samples, and the options it took to read them, so that they can be read again."""
         said = {"base": found.base, "image": found.template, "caption": "", **found.sides}
         if layout is not None:
             said["caption"] = layout.caption.text if layout.caption else ""
@@ -184,7 +184,7 @@ class FolderSource:
         return said | {f"--{name}": value for name, value in sorted(options.items())}
 
     def _choose(self, tree: Tree) -> tuple[Recipe, Layout | None, str]:
-        """The recipe that was asked for, or that of a dataset that is recognised, and where it lies; no layout: what lies there says it."""
+        """The requested recipe, or that of a recognised dataset, and its base; without a layout, names decide."""
         image, caption = self._templates
         if image is not None:
             policy = self._captions or ("required" if caption else "none")
@@ -201,11 +201,11 @@ class FolderSource:
         if self._recipe is None:
             return Recipe(BY_NAMES, ()), None, ""
         raise NotFoundError(
-            "the recipe does not fit",
+            "the recipe does not fit this source",
             code="source-empty",
             where=self.path,
             expected="; ".join(layout.image.text for layout in load_recipe(self._recipe).layouts),
-            hint=f"describe the layout with {option('image', 'img/{label}/{id}.jpg')}, or leave {option('recipe')} out, or name another: {', '.join(recipe_names())}",
+            hint=f"describe the layout with {option('image', 'img/{label}/{id}.jpg')}, leave out {option('recipe')}, or name another recipe: {', '.join(recipe_names())}",
         )
 
     def _by_recipe(self, tree: Tree, recipe: Recipe, layout: Layout, base: str) -> Gathered:
@@ -248,7 +248,7 @@ class FolderSource:
         return found
 
     def _nothing(self, found: Gathered, skips: Sequence[Skip], layout: Layout | None) -> EmptySourceError:
-        """The error for a source of which nothing can be packed."""
+        """The error for a source without a sample that can be packed."""
         where = join_path(self.path, found.base).rstrip("/")
         if layout is not None and any(skip.reason == "caption-missing" for skip in skips):
             return EmptySourceError(
@@ -257,11 +257,11 @@ class FolderSource:
                 where=where,
                 expected=layout.caption.text if layout.caption else "",
                 got=first_skips(skips),
-                hint=f"mend the template of {option('caption')}, or pack without captions: {option('captions', 'optional')}",
+                hint=f"correct the template of {option('caption')}, or pack without captions: {option('captions', 'optional')}",
                 skips=tuple(skips),
             )
         if not skips:
-            return EmptySourceError("there is nothing in it", code="source-empty", where=self.path)
+            return EmptySourceError("the source is empty", code="source-empty", where=self.path)
         without = next(
             (reason for reason in (NOT_TEXT, "caption-missing") if any(skip.reason == reason for skip in skips)), None
         )
@@ -280,11 +280,11 @@ class FolderSource:
             "no images",
             code="source-empty",
             where=where,
-            expected=layout.image.text if layout else "images, in folders of any kind",
+            expected=layout.image.text if layout else "images, in any folders",
             got=first_skips(skips),
             hint=f"{shown(found.holding[0])}: {IN_TABLE}"
             if found.holding
-            else "it holds archives: unpack them first, or pack each of them"
+            else "it contains archives: unpack them first, or pack each of them"
             if archives
             else f"name the layout with {option('recipe')}, or with the templates {option('image')} and {option('caption')}",
             skips=tuple(skips),
@@ -292,27 +292,27 @@ class FolderSource:
 
 
 def _labels_alike(labels: Sequence[str]) -> Iterator[str]:
-    """Labels that differ in capitals alone are classes of their own, which is said."""
+    """Notes about labels that differ only in case: each is a separate class."""
     alike: dict[str, list[str]] = {}
     for label in labels:
         alike.setdefault(label.casefold(), []).append(label)
     for names in alike.values():
         if len(names) > 1:
-            yield f"labels {', '.join(map(shown, names))} differ in capitals alone and are classes of their own"
+            yield f"labels {', '.join(map(shown, names))} differ only in case and are separate classes"
 
 
 _TEXTS = ("*.txt", "*.TXT", "*.caption", "*.text", "*.json", "*.csv")
 
 
 def _account(counts: Mapping[str, int], unreadable: int) -> dict[str, int]:
-    """The classes of the source's files; what cannot be had is skipped."""
+    """The classes of the source's files; unreadable files count as skipped."""
     names = ("samples", "read", "skipped", "outside", "ignored", "hidden")
     account = {name: counts.get(name, 0) + (unreadable if name == "skipped" else 0) for name in names}
     return {"files": counts.get("files", 0) + counts.get("hidden", 0) + unreadable, **account}
 
 
 def _take_members(tree: Tree, pairing: Pairing, kept: Sequence[str]) -> None:
-    """The files of the members that are packed; those of others are outside the layout."""
+    """Record the files of packed members as used; those of other members are outside the layout."""
     assert pairing.further is not None
     for member in kept:
         for folder, names in pairing.further.files[member].items():

@@ -1,4 +1,4 @@
-"""Further members beside images in folders: arrays, sound, masks as ``x.mask.png``; found by name, chosen as for shards."""
+"""Further members next to images in folders: arrays, sound, masks such as ``x.mask.png``; found by name, selected as for shards."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _KINDS = ("arrays", "sound and video")
 
 @dataclass(slots=True)
 class Further:
-    """The further members of a tree: which files they are, by member and folder."""
+    """The further members of a tree: their files, by member and folder."""
 
     choice: MemberChoice = field(default_factory=MemberChoice)
     files: dict[str, dict[str, list[str]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
 
     def apart(self, images: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-        """Images that are members of others: ``x.mask.png`` beside ``x.jpg``; by stem, that of the other and the member.
+        """Images that are members of others, such as ``x.mask.png`` of ``x.jpg``: stem -> (stem of the other, member).
 
-        Only where most of the others have one: ``x.edited.jpg`` beside a single ``x.jpg`` is an image of its own.
+        Only if most of the others have one: a single ``x.edited.jpg`` next to ``x.jpg`` is an image of its own.
         """
         found: dict[str, tuple[str, str]] = {}
         for stem, suffix in images.items():
@@ -47,7 +47,7 @@ class Further:
         return {stem: (base, member) for stem, (base, member) in found.items() if 2 * counts[member] > others}
 
     def of_folder(self, names: Iterable[str], images: Mapping[str, str]) -> dict[str, dict[str, str]]:
-        """The further members of each image of a folder that are no images: stem -> member -> file."""
+        """The further members, other than images, of each image of a folder: stem -> member -> file."""
         found: dict[str, dict[str, str]] = defaultdict(dict)
         for name in names:
             if is_image(name) or not (kind_of(name) in _KINDS or extension_of(name) in METADATA_OF_ONE):
@@ -66,7 +66,7 @@ class Further:
         return next((name for name, source in self.choice.renamed if source == member), member)
 
     def finish(self, samples: pa.Table) -> tuple[pa.Table, tuple[str, ...], list[Skip]]:
-        """The samples with the members that are kept, these, and what was skipped for lack of one or left out."""
+        """The samples with the kept members, these members, and skips for samples that lack one and for members left out."""
         counts = {member: sum(map(len, folders.values())) for member, folders in self.files.items()}
         chosen = choose_members(counts, samples.num_rows, self.choice)
         skips = [

@@ -1,7 +1,7 @@
-"""What Google Takeout calls the JSON beside a photograph: cut, numbered, and shared with the edited copy.
+"""The names that Google Takeout gives to the JSON of a photograph: truncated, numbered, and shared with the edited copy.
 
-``IMG_2(1).jpg`` has ``IMG_2.jpg(1).json`` or ``IMG_2.jpg.supplemental-metadata(1).json``; the whole name is cut to 51 bytes, so that
-``.supplemental-metadata`` may end anywhere; ``IMG_2-edited.jpg`` has no document of its own.
+``IMG_2(1).jpg`` has ``IMG_2.jpg(1).json`` or ``IMG_2.jpg.supplemental-metadata(1).json``; the whole name is truncated to 51 bytes, so
+``.supplemental-metadata`` may be cut off anywhere; ``IMG_2-edited.jpg`` has no document of its own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _EDITED_RE = re.compile(r"(.+?)-(?:edited|bearbeitet|modifié|editado|modificato
 
 
 def photograph_of(name: str) -> str | None:
-    """The photograph that a document is about, by the document's name; None where it is called otherwise."""
+    """The photograph that a document is about, by the document's name; None if it has another form."""
     stem, dot, extension = name.rpartition(".")
     if not dot or extension.lower() != "json":
         return None
@@ -37,7 +37,7 @@ def photograph_of(name: str) -> str | None:
 
 
 def documents(names: Iterable[str]) -> dict[str, str]:
-    """The document of each photograph that has one, by the photograph's name; of a long name its first 46 bytes."""
+    """The document of each photograph that has one, by the photograph's name, or the first 46 bytes of a long one."""
     found: dict[str, str] = {}
     for name in names:
         photograph = photograph_of(name)
@@ -49,7 +49,7 @@ def documents(names: Iterable[str]) -> dict[str, str]:
 
 
 def asked_names(stem: str, ext: str) -> list[str]:
-    """Names under which ``documents`` may know the document of a photograph, the likeliest first."""
+    """The names under which ``documents`` may have the document of a photograph, the most likely first."""
     edited = _EDITED_RE.fullmatch(_NUMBERED_RE.sub(r"\1", stem))
     numbered = _NUMBERED_RE.fullmatch(stem)
     plain = [stem + ext] + ([f"{edited[1]}{numbered[2] if numbered else ''}{ext}"] if edited else [])

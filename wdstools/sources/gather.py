@@ -1,4 +1,4 @@
-"""Reading a tree by what lies there: splits, labels, captions and tables are recognised by their names, in one way for all."""
+"""Reads a tree without a recipe: splits, labels, captions and tables are recognised by name, by the same rules everywhere."""
 
 from __future__ import annotations
 
@@ -33,30 +33,30 @@ _PROBED_FILES = 8
 
 @dataclass(slots=True)
 class Gathered:
-    """A tree that was read: its samples in ``pairing``, how they lie in ``template``, and what there is to tell."""
+    """A tree that was read: its samples in ``pairing``, their layout in ``template``, and notes."""
 
     pairing: Pairing
     base: str
     template: str
-    #: Where files beside images lie: ``caption``, ``json``, ``member mask.png``.
+    #: The layout of files that belong to images: ``caption``, ``json``, ``member mask.png``.
     sides: dict[str, str] = field(default_factory=dict)
     skips: list[Skip] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    #: Tables that hold the bytes of images.
+    #: Tables that contain the bytes of images.
     holding: list[str] = field(default_factory=list)
 
 
 def stems(names: list[str]) -> list[tuple[str, str]]:
-    """Stem and suffix of each image among some files."""
+    """The stem and suffix of each image among some files."""
     return [(stem, dot + extension) for stem, dot, extension in (n.rpartition(".") for n in names if is_image(n))]
 
 
 def gather(
     tree: Tree, rules: TableRules, captions: str | None, members: MemberChoice, *, own: str | None = None
 ) -> Gathered:
-    """List a tree; ``captions`` is the policy, None: required where there are any.
+    """List a tree; ``captions`` is the policy, None: required if there are any.
 
-    Folders are classes if there is ``own``, the name of the source, which may be one itself.
+    If ``own``, the name of the source, is given, folders are classes, and so may be the source itself.
     """
     if not members.takes("txt"):
         captions = "none"
@@ -73,7 +73,7 @@ def gather(
         places = classes_in_lists(found, places)
     rules_of_places = _rules(tree, found, places, (tables, captions, members))
     if rules_of_places.boxes:
-        notes.append(f"texts that are boxes, a line of numbers each, are packed as {BOXES}")
+        notes.append(f"text files of boxes, one line of numbers per box, are packed as {BOXES}")
     pairing = Pairing(
         tree,
         rules_of_places,
@@ -95,12 +95,12 @@ def gather(
     pairing.run(places, {} if found.has_splits else {path: (None, ()) for path in inside if found.folders[path].sides})
     if pairing.other_forms:
         notes.append(
-            f"{counted(pairing.other_forms, 'caption')} with an image's name in another Unicode form (NFC, NFD)"
+            f"{counted(pairing.other_forms, 'caption')} whose name has another Unicode form (NFC, NFD) than the image's"
         )
     if pairing.other_splits:
         named = counted(len(pairing.other_splits), "image")
         notes.append(
-            f"{named} by their folder in another split than a table says: the folder decides, as of {shown(pairing.other_splits[0])}"
+            f"{named} in another split by folder than by table: the folder decides, as for {shown(pairing.other_splits[0])}"
         )
     notes += [] if pairing.labels else note_of_classes(places)
     patterns = Counter(place.template for place in places)
@@ -117,7 +117,7 @@ def gather(
 
 
 def _rules(tree: Tree, found: Survey, places: list[Place], given: tuple[Tables, str | None, MemberChoice]) -> Rules:
-    """How the places are read, as the first files beside images tell."""
+    """The rules for reading the places, derived from the first files of each kind."""
     tables, captions, members = given
     metas = [match for matches in _matches(tree, found, places, JSON_SUFFIXES).values() for match in matches]
     by_role = _matches(tree, found, places, TEXT_SUFFIXES)
@@ -140,7 +140,7 @@ def _rules(tree: Tree, found: Survey, places: list[Place], given: tuple[Tables, 
 
 
 def _templates(pairing: Pairing, base: str) -> dict[str, str]:
-    """Where captions, metadata and further members lie that have files of their own: a template each, as most of them tell."""
+    """The templates of captions, metadata and further members in files of their own, each the one that most files follow."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for (what, place, folder, suffix), count in pairing.forms.items():
         counts[what][_side_template(place, folder, suffix, base)] += count
@@ -159,12 +159,12 @@ def _side_template(place: Place, folder: str, suffix: str, base: str) -> str:
     return "/".join([*parts, "{id}" + suffix])
 
 
-#: A list of boxes, and metadata of one image, are smaller than this.
+#: Files of boxes, and JSON metadata of one image, are smaller than this.
 _MOST_BOXES_BYTES, _MOST_JSON_BYTES = 1 << 20, 1 << 24
 
 
 def _hold_boxes(tree: Tree, files: list[tuple[str, bytes | None]]) -> bool:
-    """Whether texts beside images are boxes, as the first of them tell."""
+    """Whether the texts of images are boxes, judged by the first of them."""
     reader = tree.opener.open()
     try:
         return are_boxes([read_whole(reader, path, entry, most=_MOST_BOXES_BYTES) for path, entry in files])
@@ -177,7 +177,7 @@ def _hold_boxes(tree: Tree, files: list[tuple[str, bytes | None]]) -> bool:
 def _matches(
     tree: Tree, found: Survey, places: list[Place], suffixes: tuple[str, ...]
 ) -> dict[str, list[tuple[str, bytes | None]]]:
-    """The first files beside images that have one of some suffixes: path and entry, by what their folders are for."""
+    """The first files of images with one of some suffixes: path and entry, by what their folders are for."""
     matches: dict[str, list[tuple[str, bytes | None]]] = defaultdict(list)
     for place in places:
         roles = {side: "" if side == place.folder else role_of(side) for side, _ in place.sides}
@@ -205,7 +205,7 @@ def _matches(
 
 
 def _hold_captions(tree: Tree, files: list[tuple[str, bytes | None]], key: str | None) -> bool:
-    """Whether JSON files beside images hold captions, as the first of them tell."""
+    """Whether the JSON files of images contain captions, judged by the first of them."""
     reader = tree.opener.open()
     try:
         for path, entry in files:
@@ -224,7 +224,7 @@ def _policy(tables: Tables, *, beside: bool) -> str:
 
 
 def _rows(tables: Tables, found: Survey) -> dict[str, Said]:
-    """What tables say of the images in the layout, with splits by the one rule."""
+    """What tables say about the images in the layout, with splits by the common rule."""
     outside = set(found.outside)
     for path in [path for path in tables.rows if path.rpartition("/")[0] in outside]:
         del tables.rows[path]
@@ -235,7 +235,7 @@ def _rows(tables: Tables, found: Survey) -> dict[str, Said]:
 
 
 def _take_describing(tree: Tree, found: Survey, pairing: Pairing) -> list[str]:
-    """Files beside folders of images that describe them are no part of the dataset, and no loss."""
+    """Record files that describe folders of images next to them: they are not part of the dataset, and not a loss."""
     kinds: Counter[str] = Counter()
     for folder, facts in found.folders.items():
         held = tree.list(folder) if facts.folders and facts.sides else None
@@ -244,7 +244,7 @@ def _take_describing(tree: Tree, found: Survey, pairing: Pairing) -> list[str]:
             pairing.account.take(folder, held, names, "ignored")
             kinds.update(extension_of(name) for name in names)
     told = ", ".join(f"{count:,} .{end}" for end, count in sorted(kinds.items()))
-    return [f"files that have the names of folders, and describe them, are not packed: {told}"] if kinds else []
+    return [f"files that are named after folders and describe them are not packed: {told}"] if kinds else []
 
 
 def _take_skipped(tree: Tree, pairing: Pairing, skip: Skip) -> None:

@@ -1,4 +1,4 @@
-"""A tree without what a person knows to be no part of a dataset: it is not looked at, and counted as ignored."""
+"""A tree without the files that the user excludes: they are not looked at, and count as ignored."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def ignoring(path: str, patterns: Collection[str]) -> list[str]:
-    """The patterns that a file's path matches: by itself, by its name, or by one of the folders that it lies in.
+    """The patterns that match a file's path, its name, or one of the folders that it is in.
 
-    A pattern may begin in any folder; one that begins with ``/`` begins at the top.
+    A pattern can start in any folder; one that begins with ``/`` starts at the root.
     """
     return [pattern for pattern in patterns if _expression(pattern).match(path)] if patterns else []
 
@@ -35,12 +35,12 @@ def _expression(pattern: str) -> re.Pattern[str]:
 
 
 def is_ignored(path: str, patterns: Collection[str]) -> bool:
-    """Whether one of some patterns is a file's path, its name, or one of the folders that it lies in."""
+    """Whether a pattern matches a file's path, its name, or one of the folders that it is in."""
     return bool(ignoring(path, patterns))
 
 
 def unused(patterns: Sequence[str], used: Collection[str]) -> list[str]:
-    """What to tell of patterns that are about no file: they were surely meant to be about some. Hidden files are never looked at."""
+    """Notes about patterns that match no file, which is probably a mistake. Hidden files are never looked at."""
     idle = [pattern for pattern in dict.fromkeys(patterns) if pattern not in used]
     return [
         f"--ignore {pattern} matches no file"
@@ -50,7 +50,7 @@ def unused(patterns: Sequence[str], used: Collection[str]) -> list[str]:
 
 
 class IgnoringTree:
-    """A tree of which the files that patterns match are not listed."""
+    """A tree that does not list files matched by patterns."""
 
     def __init__(self, tree: Tree, patterns: Sequence[str]) -> None:
         self.whole = tree
@@ -63,11 +63,11 @@ class IgnoringTree:
 
     @property
     def skips(self) -> list[Skip]:
-        """What is there and cannot be had, as far as it is not ignored."""
+        """Files that cannot be read and are not ignored."""
         return [skip for skip in self.whole.skips if not is_ignored(skip.path, self._patterns)]
 
     def used(self) -> set[str]:
-        """The patterns that are about what cannot be had, which no folder lists."""
+        """The patterns that match unreadable files, which no folder lists."""
         return {pattern for skip in self.whole.skips for pattern in ignoring(skip.path, self._patterns)}
 
     @property
@@ -76,7 +76,7 @@ class IgnoringTree:
         return self.whole.notes
 
     def list(self, folder: str) -> Folder | None:
-        """What a folder holds that is not ignored."""
+        """The contents of a folder without ignored files."""
         held = self.whole.list(folder)
         if held is None:
             return None

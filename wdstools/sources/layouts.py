@@ -1,4 +1,4 @@
-"""Layouts of recipes over a tree: whether one fits, and the places of images that it names."""
+"""Applies layouts of recipes to a tree: whether one fits, and the places of images in it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAX_NESTING = 2
 
 
 def bases(tree: Tree) -> Iterator[str]:
-    """The root and the folders a little below it: archives often hold one folder, sometimes nested twice."""
+    """The root and the folders a few levels below: archives often contain a single folder, sometimes nested twice."""
     level = [""]
     for _ in range(_MAX_NESTING + 1):
         yield from level
@@ -29,10 +29,10 @@ def bases(tree: Tree) -> Iterator[str]:
 
 
 def fits(tree: Tree, base: str, recipe: Recipe, layout: Layout) -> bool:
-    """Whether a layout of a recipe is what lies at a base.
+    """Whether a layout of a recipe fits at a base.
 
-    A recipe with labels needs one of them to be there; others may be missing, and unknown ones may lie beside it. Where the
-    layout's folders are its own (``known``), it needs none.
+    A recipe with labels needs one of them to be there; others may be missing, and there may be unknown ones. If the
+    layout's folder names are unique to it (``known``), it needs none.
     """
     places = list(leaves(tree, base, layout))
     labels = {fields["label"] for fields, _ in places if "label" in fields}
@@ -59,7 +59,7 @@ def fits(tree: Tree, base: str, recipe: Recipe, layout: Layout) -> bool:
 
 
 def places_of(tree: Tree, base: str, layout: Layout, captions: str) -> Iterator[Place]:
-    """The folders of images that a layout names, each with the folder of its captions."""
+    """The folders of images in a layout, each with the folder of its captions."""
     for fields, folder in leaves(tree, base, layout):
         for below, _ in walk(tree, base, folder):
             place = join_path(base, join_path(folder, below) if below else folder)
@@ -71,7 +71,7 @@ def places_of(tree: Tree, base: str, layout: Layout, captions: str) -> Iterator[
 
 
 def caption_folders(tree: Tree, base: str, layout: Layout) -> dict[str, tuple[str | None, tuple[str, ...]]]:
-    """Folders of captions that a layout names, whether an image leads to them or not."""
+    """The folders of captions in a layout, whether or not they belong to an image."""
     if layout.caption is None or layout.caption.folder == layout.image.folder:
         return {}
     found: dict[str, tuple[str | None, tuple[str, ...]]] = {}
@@ -83,7 +83,7 @@ def caption_folders(tree: Tree, base: str, layout: Layout) -> dict[str, tuple[st
 
 
 def leaves(tree: Tree, base: str, layout: Layout) -> Iterator[tuple[dict[str, str], str]]:
-    """The folders that the image template's folder part names, with their fields; files are not looked at."""
+    """The folders that match the folder part of the image template, with their fields; files are not looked at."""
     folders = [""]
     for part in layout.image.parts():
         folders = [
@@ -104,7 +104,7 @@ def _folders_below(tree: Tree, base: str, folder: str) -> list[str]:
 
 
 def walk(tree: Tree, base: str, folder: str) -> Iterator[tuple[str, Folder]]:
-    """A folder and all below it: (path below ``folder``, what it holds)."""
+    """A folder and all folders below it: (path below ``folder``, contents)."""
     stack = [""]
     while stack:
         below = stack.pop()
@@ -127,9 +127,9 @@ def _has_metadata(tree: Tree, base: str) -> bool:
 
 
 def differences(recipe: Recipe, counts: Counter[tuple[str, str]], labels: set[str]) -> Iterator[str]:
-    """Where the source is not what its recipe expects."""
+    """Notes where the source differs from what its recipe expects."""
     for label in sorted(labels - set(recipe.labels)) if recipe.labels else ():
-        yield f"label {label} is not one of the recipe's"
+        yield f"label {label} is not in the recipe"
     expected = recipe.expect.get("samples_per_label")
     by_split = recipe.expect.get("splits_per_label", {})
     given = {split for split, _ in counts}
@@ -141,4 +141,4 @@ def differences(recipe: Recipe, counts: Counter[tuple[str, str]], labels: set[st
             where = f"split {split}: " if split else ""
             labels_off = f"{off} of {len(found)} labels have" if len(found) > 1 else "the label has"
             spread = f"{min(found):,} to {max(found):,}" if min(found) != max(found) else f"{min(found):,}"
-            yield f"{where}{labels_off} other than {count:,} samples ({spread})"
+            yield f"{where}{labels_off} a number of samples other than {count:,} ({spread})"

@@ -1,6 +1,6 @@
-"""Which members a dataset gets: what a source has, what was asked for, and what becomes of samples that lack one.
+"""Which members a dataset gets, from what a source has and what the user requests, and what happens to samples that lack one.
 
-The same for every container: a source counts, this decides.
+The rules are the same for every kind of source: the source counts, this module decides.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from wdstools.units import counted
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-#: What becomes of samples that lack a member that others have.
+#: What to do with samples that lack a member that others have.
 MISSING_CHOICES = ("skip", "empty", "drop")
 
 
 @dataclass(frozen=True, slots=True)
 class MemberChoice:
-    """What was asked for. ``wanted`` maps members to the extensions that they come from, in order; None is all there are."""
+    """What the user requests. ``wanted`` maps members to the extensions that they come from, in order; None is all members."""
 
     wanted: Mapping[str, str] | None = None
     dropped: frozenset[str] = frozenset()
     missing: str = "skip"
 
     def source_of(self, member: str) -> str | None:
-        """The extension that a member was said to come from, if it has another name."""
+        """The extension from which the user says a member comes, if that has another name."""
         source = (self.wanted or {}).get(member, member)
         return source if source != member else None
 
@@ -38,13 +38,13 @@ class MemberChoice:
         return [(name, source) for name, source in (self.wanted or {}).items() if name != source]
 
     def takes(self, member: str) -> bool:
-        """Whether a member is to be packed if there is one."""
+        """Whether a member is packed if it exists."""
         return member not in self.dropped and (self.wanted is None or member in self.wanted)
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What was decided: further members in tar order, and of each that is left out how many samples have it, and why."""
+    """The decision: further members in tar order, and for each one left out, how many samples have it, and why."""
 
     kept: tuple[str, ...] = ()
     left: Mapping[str, tuple[int, str]] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class Chosen:
 def member_choice(
     members: Sequence[str] | str | None, drop_members: Sequence[str] | str | None, missing: str | None
 ) -> MemberChoice:
-    """What people gave, read: ``npy,mask.png``, ``jpg=input.jpg``. Raises UsageError."""
+    """Parse the options for members: ``npy,mask.png``, ``jpg=input.jpg``. Raises UsageError."""
     wanted: dict[str, str] | None = None
     if members is not None:
         wanted = {}
@@ -65,7 +65,9 @@ def member_choice(
     both = sorted(dropped.intersection(wanted or ()))
     if both:
         raise UsageError(
-            f"{option('members')} and {option('drop_members')} name the same", where=option("drop_members"), got=both[0]
+            f"{option('members')} and {option('drop_members')} name the same member",
+            where=option("drop_members"),
+            got=both[0],
         )
     return MemberChoice(wanted, dropped, missing or "skip")
 
@@ -78,9 +80,9 @@ def _words(given: Sequence[str] | str) -> list[str]:
 def _check(member: str, name: str) -> None:
     if member not in MEMBER_ORDER and not is_further_member(member):
         raise UsageError(
-            "not a member that a dataset can have",
+            "a dataset cannot have a member with this name",
             where=option(name),
-            expected="lower-case letters, digits and _, with dots between, at most 32; another name for it: NAME=EXTENSION",
+            expected="lower-case letters, digits and _, separated by dots, at most 32 characters; NAME=EXTENSION gives it another name",
             got=member,
         )
 
@@ -88,7 +90,7 @@ def _check(member: str, name: str) -> None:
 def choose_members(counts: Mapping[str, int], samples: int, choice: MemberChoice) -> Chosen:
     """Which further members to keep; ``counts`` says how many of the samples have each. Raises UsageError.
 
-    A member that fewer than half of the samples have is left out unless it was asked for: it would cost the others.
+    A member that fewer than half of the samples have is left out unless requested: the other samples would be skipped.
     """
     asked = [member for member in choice.wanted or () if member not in MEMBER_ORDER]
     absent = next((member for member in asked if not counts.get(member)), None)
@@ -110,7 +112,7 @@ def choose_members(counts: Mapping[str, int], samples: int, choice: MemberChoice
 
 
 def why_class_left(count: int, samples: int, choice: MemberChoice) -> str | None:
-    """Why the class is left out though ``count`` of the samples have one; None if it is kept. A sample without it is no sample then."""
+    """Why the class is left out though ``count`` of the samples have one; None if it is kept: then samples without it are skipped."""
     if choice.wanted is not None or not 0 < count < samples:
         return None
     if choice.missing == "drop":
@@ -119,7 +121,7 @@ def why_class_left(count: int, samples: int, choice: MemberChoice) -> str | None
 
 
 def _why_left(member: str, count: int, samples: int, choice: MemberChoice) -> str | None:
-    """Why a member is not kept: "" if it was asked for so, None if it is kept."""
+    """Why a member is not kept: "" if the user says so, None if it is kept."""
     if not choice.takes(member):
         return ""
     if not is_further_member(member):

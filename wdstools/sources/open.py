@@ -1,4 +1,4 @@
-"""Which source a path means: shards that exist, a table, or a folder (or zip or tar of one) read through a layout."""
+"""Finds the kind of source at a path: existing shards, a table, or a folder (or a zip or tar of one)."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from wdstools.options.declare import StrPath
     from wdstools.sources.base import Source
 
-#: Choices about columns: shards have none.
+#: Options about columns, which shards do not have.
 _COLUMNS = ("path_column", "caption_column", "label_column", "split_column", "key_column")
-#: Choices that do nothing for a kind of source, by what that is called.
+#: Options that do nothing for a kind of source.
 _IDLE = {
     "shards": (*(name for name in _COLUMNS if name != "caption_column"), "follow_links"),
     "a table": ("prefix_keys", "members", "drop_members", "members_missing", "ignore"),
@@ -64,13 +64,13 @@ def open_source(path: StrPath, *, scratch: str | None = None, **layout: Unpack[L
         **layout: How the files of a folder make samples; see ``LayoutChoices``. Without it the layout is recognised.
 
     Returns:
-        The source, for ``scan`` and ``pack``; its files are listed when it is asked.
+        The source, for ``scan`` and ``pack``; its files are listed on demand.
 
     Raises:
         NotFoundError: There is nothing at the path.
-        UsageError: A choice is not possible, or no layout fits.
+        UsageError: An option is not possible, or no layout fits.
         FormatError: A recipe cannot be understood.
-        StoreError: The source could not be read.
+        StoreError: The source cannot be read.
     """
     path, chosen = os.fspath(path), settle(LayoutChoices, layout)
     image, caption, captions = chosen["image"], chosen["caption"], chosen["captions"]
@@ -105,7 +105,7 @@ def open_source(path: StrPath, *, scratch: str | None = None, **layout: Unpack[L
             path, lambda plain: folder(plain) if recipe or image else _plain(plain, folder, shards), scratch
         )
     if chosen["name_encoding"] is not None and not _is_zip(path):
-        raise UsageError("only names in a zip have an encoding", where=option("name_encoding"), got=path)
+        raise UsageError("only the names in a zip have an encoding", where=option("name_encoding"), got=path)
     if recipe is None and image is None:
         embedded = _embedded(path, rules, shards, scratch)
         if embedded is not None:
@@ -124,7 +124,7 @@ def open_source(path: StrPath, *, scratch: str | None = None, **layout: Unpack[L
 def _embedded(
     path: str, rules: TableRules, shards: Callable[[str], Source], scratch: str | None
 ) -> EmbeddedSource | None:
-    """Parquet tables that hold the images themselves: one, or those of a folder in which there are no other images."""
+    """Parquet tables that contain the images themselves: a single one, or those of a folder without other images."""
     if os.path.isdir(path):
         if not _has_tables(path):
             return None
@@ -142,7 +142,7 @@ def _embedded(
 
 
 def _has_tables(path: str) -> bool:
-    """Whether Parquet tables lie in a folder, or in one of those in it: no deeper, for a folder may hold a million images."""
+    """Whether there are Parquet tables in a folder or its subfolders; no deeper, as a folder may contain a million images."""
     with reading(path), os.scandir(path) as entries:
         found = list(entries)
     names = [entry.name for entry in found]
@@ -189,7 +189,7 @@ def _in_bucket(
 
 
 def _refuse_idle(chosen: LayoutChoices, kind: str, path: str) -> None:
-    """Raise UsageError for a choice that would do nothing for this kind of source."""
+    """Raise UsageError for an option that does nothing for this kind of source."""
     usual = settle(LayoutChoices, {})
     for name in _IDLE[kind]:
         if chosen[name] != usual[name]:  # type: ignore[literal-required]
@@ -206,15 +206,15 @@ def _is_zip(path: str) -> bool:
 
 
 def _plain(path: str, folder: Callable[[str], Source], shards: Callable[[str], Source]) -> Source:
-    """A tar that was compressed: of samples, or of a folder."""
+    """The source for an unpacked tar: of samples, or of a folder."""
     return shards(path) if is_shards(path) and not is_folder_tar(path) else folder(path)
 
 
 def is_folder_tar(path: str) -> bool:
-    """Whether a tar is one of a folder, though files of one stem lie side by side as in a shard.
+    """Whether a tar is an archive of a folder, though files with the same stem are adjacent as in a shard.
 
-    It has splits in it, or one folder at its top; and it was not written by wdstools, is not named like a shard, and holds no
-    class as a file of its own.
+    It contains splits, or one folder at the top; and it was not written by wdstools, is not named like a shard, and has no
+    class in a separate file.
     """
     with reading(path), open_plain(path) as file:
         if b"wds1:" in file.read(512):
@@ -241,7 +241,7 @@ def is_folder_tar(path: str) -> bool:
 
 
 def _in_folders(parts: list[list[str]]) -> list[list[str]]:
-    """Paths, part by part, without the texts beside the folders of all images."""
+    """Paths, part by part, without texts at the top if all images are in folders."""
     inner = [part for part in parts if len(part) > 1]
     loose = any(len(part) == 1 and is_image(part[0]) for part in parts)
     return inner if not loose and any(is_image(part[-1]) for part in inner) else parts
@@ -252,7 +252,7 @@ _SHARD_DIGITS = 3
 
 
 def _shards(path: str, scratch: str | None, shards: Callable[..., ShardsSource], ignore: tuple[str, ...]) -> Source:
-    """Shards, or the tars that an adopted dataset's manifest is about, wherever they are."""
+    """Shards, or the tars of an adopted dataset, wherever they are."""
     if os.path.exists(os.path.join(path, MANIFEST_PATH)):
         dataset = open_dataset(path)
         if dataset.manifest.profile == "foreign" and isinstance(dataset.shards, LocalStore):

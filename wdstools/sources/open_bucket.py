@@ -1,4 +1,4 @@
-"""Which source a place in an object store means: a table, tars, or files in folders."""
+"""Finds the kind of source at a place in an object store: a table, tars, or files in folders."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     from wdstools.sources.columns import TableRules
     from wdstools.stores.base import RemoteStore
 
-#: What a table may hold here before it goes to a temporary file.
+#: The largest table that is held in memory; a larger one goes to a temporary file.
 _TABLE_BYTES = 64 << 20
 
 
 def listed(url: str) -> BucketListing | None:
-    """All objects under a prefix, listed once for whoever looks at them; None for a URL that names one object."""
+    """All objects under a prefix, listed once for all uses; None for the URL of one object."""
     return None if is_table(url) or encoding_of(url) else BucketListing(open_remote(url))
 
 
 def open_shards(url: str, listing: BucketListing | None, **choices: Any) -> Source | None:
-    """The tars under a prefix, or the tar at a URL; None where there are none of samples.
+    """The tars under a prefix, or the tar at a URL; None if there are no tars of samples.
 
-    Raises UsageError for what has to lie here to be read: compressed tars, and shards with loose images among them.
+    Raises UsageError for compressed tars, which can only be read from a local folder, and for shards mixed with loose images.
     """
     if listing is None:
         folder, _, name = url.rpartition("/")
@@ -45,33 +45,33 @@ def open_shards(url: str, listing: BucketListing | None, **choices: Any) -> Sour
         listing = BucketListing(store, [store.head(name)])
     store = listing.store
     if not listing.count:
-        raise NotFoundError("nothing lies under this prefix", where=store.url)
+        raise NotFoundError("there are no objects under this prefix", where=store.url)
     tars = sorted(listing.tars)
     if not tars:
         return None
     packed = [tar for tar in tars if encoding_of(tar) != "tar"]
     if packed:
         raise UsageError(
-            "compressed tars are unpacked before they are packed again, and that needs them here",
+            "compressed tars must be unpacked before packing, which needs them in a local folder",
             code="source-elsewhere",
             where=f"{store.url}/{packed[0]}",
-            hint="copy them to a folder, or unpack them in the bucket; wdstools adopt reads them where they are",
+            hint="copy them to a local folder, or unpack them in the bucket; wdstools adopt can read them where they are",
         )
     if not looks_like_shard(scan_tar_in(store, tars[0])):
         return None
     if listing.image is not None:
         raise UsageError(
-            "this prefix holds shards and loose images",
+            "this prefix has both shards and loose images",
             code="source-ambiguous",
             where=store.url,
             got=f"{tars[0]} and {listing.image}",
-            hint="give the prefix of the one or of the other",
+            hint="give the prefix of either the shards or the images",
         )
     return BucketShards(store, dict(listing), **choices)
 
 
 def embedded_at(url: str, listing: BucketListing | None) -> tuple[RemoteStore, list[str], list[str]] | None:
-    """Parquet tables that hold the images themselves: their store, all keys there, and the tables; None where there are none."""
+    """Parquet tables that contain the images themselves: their store, all keys there, and the tables; None if there are none."""
     if listing is None:
         if not url.lower().endswith(".parquet"):
             return None
@@ -86,7 +86,7 @@ def embedded_at(url: str, listing: BucketListing | None) -> tuple[RemoteStore, l
 
 
 def is_table(url: str) -> bool:
-    """Whether a URL is one of a table, by its name."""
+    """Whether a URL names a table, by its extension."""
     return url.lower().endswith(TABLE_EXTENSIONS)
 
 
@@ -121,7 +121,7 @@ class _BucketRows(Rows):
         return BucketOpener(self._store)
 
     def add(self, captions: str) -> None:
-        """Make samples of what was read; of images that all lie below the table's folder as on a disk, from there."""
+        """Make samples from the rows; if all images lie below the table's folder, with paths from there, as on a disk."""
         below = f"{self._place_of_table}/" if self._place_of_table else ""
         if below and all(path.startswith(below) for path, _ in self.said):
             self.said = {(path.removeprefix(below), sample_id): said for (path, sample_id), said in self.said.items()}
@@ -133,7 +133,7 @@ class _BucketRows(Rows):
         if name.startswith(f"{self._store.url}/"):
             return name.removeprefix(f"{self._store.url}/")
         if "://" in name:
-            return f"/{name}"  # of another store: it leads outside
+            return f"/{name}"  # in another store, and so outside
         path = plain_path(name)
         return path if path.startswith("/") else posixpath.normpath(posixpath.join(self._place_of_table, path))
 
@@ -152,7 +152,7 @@ class _BucketRows(Rows):
         return {"image_entry": self._entries[path]}
 
     def _id_of(self, folder: str) -> str:
-        """From the table's folder, as on a disk."""
+        """The path from the table's folder, as on a disk."""
         if self._place_of_table and f"{folder}/".startswith(f"{self._place_of_table}/"):
             return folder[len(self._place_of_table) + 1 :]
         return folder

@@ -1,4 +1,4 @@
-"""Which tree a path means: a folder, an archive of one, or what lies under a prefix of a bucket."""
+"""Opens the tree at a path: a folder, an archive of one, or a prefix of a bucket."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 def open_tree(
     path: str, *, follow_links: bool = False, name_encoding: str | None = None, listing: BucketListing | None = None
 ) -> Tree:
-    """The tree at a path: a folder, a .zip or a .tar, or a prefix of a bucket, with its ``listing`` where it was made already.
+    """The tree at a path: a folder, a .zip or a .tar, or a prefix of a bucket, with its ``listing`` if already made.
 
-    ``follow_links`` also takes what links lead to outside of a folder; ``name_encoding`` is that of names in a zip.
+    ``follow_links`` also follows links that lead out of the folder; ``name_encoding`` is the encoding of names in a zip.
     """
     if is_bucket(path):
         return BucketTree(listing or BucketListing(open_remote(path)))
@@ -43,10 +43,10 @@ def open_tree(
         return ZipTree(path, name_encoding)
     if is_volume(os.path.basename(path)):
         raise UsageError(
-            "one volume of an archive that was cut up",
+            "this is one volume of a split archive",
             code="source-volume",
             where=path,
-            hint="put the volumes together (`cat x.zip.* > x.zip`, or `7z x x.zip.001`), and give what that makes",
+            hint="join the volumes first (`cat x.zip.* > x.zip`, or `7z x x.zip.001`), and give the result",
         )
     if len(head) == BLOCK and not any(head):
         raise UsageError("the tar is empty", code="source-empty", where=path)

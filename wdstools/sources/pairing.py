@@ -1,4 +1,4 @@
-"""One pass over the places of a layout: images with their captions and metadata, folder by folder."""
+"""One pass over the places of a layout, which pairs images with captions and metadata, folder by folder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 #: ``post_1.jpg`` and ``post_2.jpg`` share the caption of their post, ``post.txt``.
 _NUMBERED_RE = re.compile(r"(.+)_\d{1,3}")
-#: Folders of captions that are kept at hand: the names of a million files take room.
+#: How many folders of captions are cached: the names of a million files take memory.
 _MOST_SIDES = 4
 
 
@@ -38,10 +38,10 @@ _MOST_SIDES = 4
 class Rules:
     """How a layout is read.
 
-    ``captions`` is ``required``, ``optional`` or ``none``; ``stems`` gives stem and suffix of a folder's images; ``several``
-    says what becomes of several captions. ``sidecars`` tells that captions lie in files of their own, ``json`` that metadata
-    does, and ``json_captions`` that it holds captions; ``shared`` that images ``x_1`` and ``x_2`` may share the files of ``x``.
-    ``lists`` tells that the ``json`` member may list several captions; ``boxes`` which folders' texts are boxes and no captions.
+    ``captions`` is ``required``, ``optional`` or ``none``; ``stems`` returns stem and suffix of a folder's images; ``several``
+    says what to do with several captions. ``sidecars``: captions are in files of their own; ``json``: metadata
+    is, and ``json_captions``: it contains captions; ``shared``: images ``x_1`` and ``x_2`` may share the files of ``x``.
+    ``lists``: the ``json`` member may list several captions; ``boxes``: the folders whose texts are boxes, not captions.
     """
 
     captions: str
@@ -57,35 +57,35 @@ class Rules:
 
 @dataclass(slots=True)
 class _Found:
-    """What lies beside an image, and what tables say of it."""
+    """The files that belong to an image, and what tables say about it."""
 
     text: Side | None = None
     meta: Side | None = None
     said: Said | None = None
-    #: Further files of captions and of metadata.
+    #: Further files of captions, and of metadata.
     more: list[Side] = field(default_factory=list)
     more_meta: list[Side] = field(default_factory=list)
     boxes: Side | None = None
 
     @property
     def sides(self) -> list[Side]:
-        """The files that a sample is made of."""
+        """The files of the sample besides the image."""
         return [side for side in (self.text, self.meta, *self.more) if side is not None]
 
     @property
     def dirs(self) -> tuple[str | None, ...]:
-        """Folder and suffix of each file."""
+        """The folder and suffix of each file."""
         text, meta = (side.place if side else (None, None) for side in (self.text, self.meta))
         return *text, *meta
 
 
 _NOTHING_SAID = Said()
-#: Folder, name, and where an archive holds it.
+#: Folder, name, and place in an archive.
 _File = tuple[str, str, bytes | None]
 
 
 def _entries_of(held: Folder) -> Iterable[tuple[str, bytes | None]]:
-    """The files of a folder, each with where an archive holds it."""
+    """The files of a folder, each with its place in an archive."""
     if held.entries is None:
         return ((name, None) for name in held.files)
     return zip(held.files, held.entries, strict=True)
@@ -95,8 +95,8 @@ def _entries_of(held: Folder) -> Iterable[tuple[str, bytes | None]]:
 class Pairing:
     """One pass over a tree: pairs images with captions, place by place.
 
-    ``rows`` is what tables say, by the path of the image, or by what ``row_name`` makes of its path and id; ``split_of`` the
-    splits that lists give, by id. Both are None where there are none.
+    ``rows`` is what tables say, by the path of the image, or by the result of ``row_name`` for its path and id; ``split_of`` the
+    splits from lists, by id. Both are None if there are none.
     """
 
     tree: Tree
@@ -105,7 +105,7 @@ class Pairing:
     row_name: Callable[[str, str], str] | None = None
     table_name: str = "the table"
     split_of: dict[str, str] | None = None
-    #: The split of each image, by path, where lists in the tree give it: an image in none of them is in no split.
+    #: The split of each image, by path, if lists in the tree give it: an image in none of them is in no split.
     listed: dict[str, str] | None = None
     further: Further | None = None
     account: Account = field(default_factory=Account)
@@ -115,11 +115,11 @@ class Pairing:
     image_types: Counter[str] = field(default_factory=Counter)
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     other_forms: int = 0
-    #: Images whose row in a table says another split than their folder.
+    #: Images whose row in a table gives another split than their folder.
     other_splits: list[str] = field(default_factory=list)
-    #: Files beside images that stay what they are for want of a place: by folder.
+    #: Further members of skipped images, which stay outside the layout, by folder.
     _spare: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
-    #: How files beside images lie: what they are, whose place it is, their folder and suffix, and how many lie so.
+    #: The layouts of files that belong to images: kind, place, folder and suffix, with the number of files.
     forms: Counter[tuple[str, Place, str, str]] = field(default_factory=Counter)
     _at_hand: dict[str, SideFolder] = field(default_factory=dict)
     _side_folders: dict[str, tuple[str | None, tuple[str, ...]]] = field(default_factory=dict)
@@ -132,7 +132,7 @@ class Pairing:
     ) -> None:
         """List everything in some places.
 
-        ``more`` are folders of captions to which no image may lead, with their split and suffixes (none: the usual ones).
+        ``more`` are folders of captions that may belong to no image, with their split and suffixes (none: the usual ones).
         """
         self._lists = any(len(said.captions) > 1 for said in (self.rows or {}).values())
         self._places = tuple(places)
@@ -192,10 +192,10 @@ class Pairing:
         images: tuple[dict[str, str], Mapping[str, object]],
         sides: list[tuple[SideFolder | None, tuple[str, ...]]],
     ) -> dict[str, str]:
-        """Add the images of a folder of which nothing else is to be asked than whether their caption is there; the others.
+        """Add the images of a folder for which only the existence of the caption matters; returns the others.
 
-        In most folders these are all. ``_beside`` and ``_sample`` would find the same for each, at ten times the cost.
-        ``images`` are those of the folder, and which of them have further members.
+        In most folders that is all of them. ``_beside`` and ``_sample`` would give the same result at ten times the cost.
+        ``images`` are the images of the folder, and those of them with further members.
         """
         found, further = images
         side, suffix, types = self._only_side(sides, {*found.values()})
@@ -218,7 +218,7 @@ class Pairing:
     def _only_side(
         self, sides: list[tuple[SideFolder | None, tuple[str, ...]]], types: set[str]
     ) -> tuple[SideFolder | None, str, set[str]]:
-        """The one folder and suffix of captions that images of some suffixes may have, and these; None where more is to be asked."""
+        """The only folder and suffix that captions of these images can have, and the stems there; None if more must be looked at."""
         rules = self.rules
         simple = rules.sidecars and rules.captions != "none" and not (rules.json or rules.boxes or self._lists)
         if not simple or self.rows is not None or self.split_of is not None or self.listed is not None:
@@ -235,7 +235,7 @@ class Pairing:
         return side, suffix, {ext for ext, found in there.items() if found == [(side, suffix)]}
 
     def _further(self, place: Place, held: Folder, images: dict[str, str]) -> dict[str, dict[str, _File]]:
-        """Further members of each image of a folder, by stem and member. Images that are some are no samples of their own."""
+        """The further members of each image of a folder, by stem and member. Images that are such members are not samples."""
         if self.further is None:
             return {}
         beside = self.further.of_folder(held.files, images)
@@ -256,7 +256,7 @@ class Pairing:
         return found
 
     def _add_further(self, place: Place, own: dict[str, Any], found: _Found, members: Mapping[str, _File]) -> None:
-        """The further members of a sample, boxes among them."""
+        """Add the further members of a sample, including boxes."""
         if found.boxes is not None and self.further is not None:
             file = (found.boxes.name, found.boxes.files.entry(found.boxes.name))
             members = {self.further.called(BOXES): (found.boxes.files.folder, *file), **members}
@@ -279,7 +279,7 @@ class Pairing:
         images: Mapping[str, str],
         sides: list[tuple[SideFolder | None, tuple[str, ...]]],
     ) -> _Found:
-        """Caption and metadata of an image, each from the first folder that has one."""
+        """The caption and metadata of an image, each from the first folder that has one."""
         found, (folder, stem, ext) = _Found(), image
         match = _NUMBERED_RE.fullmatch(stem) if self.rules.shared and "_" in stem else None
         names = (stem, match[1]) if match and match[1] not in images else (stem,)
@@ -316,7 +316,7 @@ class Pairing:
         return self._at_hand[folder]
 
     def _sample(self, place: Place, stem: str, ext: str, found: _Found) -> dict[str, Any] | None:
-        """What a sample has of its own; None if it is skipped, which is noted."""
+        """The parts of a sample that it does not share; None if it is skipped, which is recorded."""
         path, sample_id = join_path(place.folder, stem + ext), join_path(place.id_dir, stem)
         if self.rows is not None:
             found.said = self.rows.pop(path if self.row_name is None else self.row_name(path, sample_id), None)
@@ -348,7 +348,7 @@ class Pairing:
     def _refuse(
         self, found: _Found, place: tuple[Place, str], split: str | None, caption: str | None
     ) -> tuple[str, str | None] | None:
-        """Why a sample is not packed, with the detail; None if it is."""
+        """The reason and detail if a sample is not packed; None if it is."""
         if split is None and (self.split_of is not None or self.listed is not None):
             return "split-not-listed", None
         if caption is not None and not is_text(caption):
@@ -362,12 +362,12 @@ class Pairing:
         return None
 
     def _tell_odd(self, found: _Found, said: Said) -> None:
-        """Rows without a usable caption, of an image that has one all the same."""
+        """Record rows without a usable caption for an image that has a caption from elsewhere."""
         if said.odd and (found.text is not None or said.captions) and self.rules.captions != "none":
             self.skips += [Skip(NOT_TEXT, shown(where), detail=NOT_TEXT_DETAIL) for where in said.odd]
 
     def _split_of(self, place: Place, said: Said, image: tuple[str, str]) -> str | None:
-        """The split of an image, given by path and id: lists of ids, lists of paths, its folder, a table."""
+        """The split of an image, given by path and id: from lists of ids, lists of paths, its folder, or a table."""
         path, sample_id = image
         if self.split_of is not None:
             return self.split_of.pop(sample_id, None)
@@ -382,7 +382,7 @@ class Pairing:
         return place.split or said.split
 
     def _several(self, own: dict[str, Any], found: _Found, said: Said, image: str) -> None:
-        """Captions beyond the first: kept, or named where the sample has no place for them."""
+        """Keep captions beyond the first, or skip them if the sample has no place for them."""
         told = [] if found.text is None or self.rules.captions == "none" else said.captions
         others = [*found.more, *told]
         first, joined = self.rules.several == "first", self.rules.several == "join"
@@ -447,14 +447,14 @@ class Pairing:
         return images
 
     def _preference(self, folder: str, stem: str, ext: str) -> tuple[bool, bool, int, bool, int, str]:
-        """Of images of one id: one that a table names, of a type that shards hold, of the type of most, called the usual way."""
+        """The sort key among images with one id: named by a table, of a storable type, of the most common type, with the usual extension."""
         kind = TYPE_OF_EXTENSION[ext[1:].lower()]
         named = self.rows is not None and self.row_name is None and join_path(folder, stem + ext) in self.rows
         odd = ext != ext.lower()
         return not named, kind not in STORABLE_TYPES, -self._common_types()[kind], odd, len(ext), ext
 
     def _common_types(self) -> Counter[str]:
-        """How many images of each type there are in all; asked only where two of one id meet."""
+        """The number of images of each type; computed only if two images have the same id."""
         if self._types is None:
             self._types = Counter()
             for place in self._places:
@@ -471,7 +471,7 @@ class Pairing:
         dirs: tuple[str | None, ...],
         own: dict[str, list[Any]],
     ) -> None:
-        """Add samples of a place that share all but what they have of their own."""
+        """Add samples of a place that share everything except the parts in ``own``."""
         split, label = words
         label = place.label if place.label is not None else label
         shared = {"split": split, "label": label, "id_dir": place.id_dir, "image_dir": place.folder}
@@ -488,7 +488,7 @@ class Pairing:
             self.labels.add(label)
 
     def _orphans(self, folder: str, split: str | None, suffixes: tuple[str, ...]) -> None:
-        """Captions that no image took: of an image that was skipped, or of none."""
+        """Skip captions that no image uses: their image was skipped, or does not exist."""
         held = self.tree.list(folder)
         if held is None:
             return
@@ -505,7 +505,7 @@ class Pairing:
         for name in left:
             path, end = join_path(folder, name), next(end for end in ends if name.lower().endswith(end))
             if not is_text(path):
-                if name[: -len(end)] not in known:  # else it goes with its image, which is named
+                if name[: -len(end)] not in known:  # else it goes with its image, which is reported
                     self.skips.append(Skip("name-not-utf8", shown(path)))
             elif (stem := name[: -len(end)]) in unread and stem not in known:
                 detail = f"its image {unread[stem]} is of a type that is not read"

@@ -1,6 +1,6 @@
-"""Folders beside a folder of images whose files belong to its images: ``masks/x.png`` and ``embeddings/x.npy`` beside ``images/x.jpg``.
+"""Folders whose files belong to the images of another folder: ``masks/x.png`` and ``embeddings/x.npy`` for ``images/x.jpg``.
 
-They lie as ``images`` does: beside it, or beside it with the same folders behind (``images/train`` and ``masks/train``).
+They are arranged like ``images``: next to it, or with the same subfolders (``images/train`` and ``masks/train``).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _KINDS = ("images", "arrays", "sound and video")
 def find_parallels(
     tree: Tree, folders: Mapping[str, Facts], given: list[str], parts_of: Callable[[str], list[str]]
 ) -> dict[str, list[tuple[str, str]]]:
-    """Folders of further members, each with what its files are, by the folder of images that they belong to."""
+    """Folders of further members, each with the kind of its files, by the folder of images to which they belong."""
     parallels: dict[str, list[tuple[str, str]]] = {}
     counts: Counter[tuple[str, bool]] = Counter()
     for path in given:
@@ -43,7 +43,7 @@ def find_parallels(
 
 
 def _candidates(folders: Mapping[str, Facts], path: str, parts: list[str]) -> Iterator[tuple[str, str]]:
-    """Folders that lie as a folder of images does, with another name in the place of ``images``; or one level deeper."""
+    """Folders in the same position as a folder of images, with another name in place of ``images``; or one level deeper."""
     for at, part in enumerate(parts):
         if part.lower() not in IMAGE_FOLDERS:
             continue
@@ -61,19 +61,19 @@ def _candidates(folders: Mapping[str, Facts], path: str, parts: list[str]) -> It
 
 
 def _owned(tree: Tree, folder: str, word: str, stems: set[str]) -> Counter[tuple[str, bool]]:
-    """How many of a folder's files that may be members have the names of images, and how many do not."""
+    """How many of a folder's possible member files are named after images, and how many are not."""
     held = tree.list(folder)
     names = [name for name in held.files if is_member_file(name)] if held else []
     return Counter((word, owner_of(name, word, stems) is not None) for name in names)
 
 
 def is_member_file(name: str) -> bool:
-    """Whether a file may be a further member of an image elsewhere."""
+    """Whether a file may be a further member of an image in another folder."""
     return kind_of(name) in _KINDS or extension_of(name) in METADATA_OF_ONE
 
 
 def owner_of(name: str, word: str, stems: Container[str]) -> str | None:
-    """The stem of the image that a file belongs to: ``x.png``, or ``x_mask.png`` among masks; None where there is none."""
+    """The stem of the image to which a file belongs: ``x.png``, or ``x_mask.png`` among masks; None if there is none."""
     stem = name.rpartition(".")[0]
     if stem in stems:
         return stem
@@ -84,12 +84,12 @@ def owner_of(name: str, word: str, stems: Container[str]) -> str | None:
 
 
 def singular(name: str) -> str:
-    """What the files of a folder are, as a part of a member's name: ``masks`` hold each a ``mask``."""
+    """The kind of a folder's files, as part of a member's name: a file in ``masks`` is a ``mask``."""
     word = re.sub(r"[^a-z0-9_]", "_", name.lower()).strip("_") or "more"
     return word[:-1] if len(word) > 1 and word[-1] == "s" and word[-2] != "s" else word
 
 
 def member_called(name: str, word: str) -> str:
-    """The member that a file of such a folder is: an array or a document by its extension, an image by its folder too."""
+    """The member name of a file in such a folder: the extension of an array or a document, with the folder's word for an image."""
     extension = extension_of(name)
     return f"{word}.{extension}" if kind_of(name) == "images" else extension

@@ -1,6 +1,6 @@
-"""Lists that say of each image which split it is in: ``train_test_split.txt`` of CUB, ``list_eval_partition.txt`` of CelebA and DeepFashion.
+"""Lists that give the split of each image: ``train_test_split.txt`` of CUB, ``list_eval_partition.txt`` of CelebA and DeepFashion.
 
-A line is a name and a word or a number. The name is the path or the name of an image, or its number in ``images.txt`` beside the list.
+A line is a name and a word or a number. The name is the path or the name of an image, or its number in ``images.txt`` next to the list.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from wdstools.sources.tree import Tree
 
 _CALLED_RE = re.compile(r"(?:.*[_-])?(?:partition|split)s?(?:[_-].*)?\.(?:txt|lst|list)", re.IGNORECASE)
-#: What numbers mean: in lists whose name is a question (is it in train?), and in partitions.
+#: The meaning of numbers in lists whose name is a question (is it in train?), and in partitions.
 _YES_NO = {"1": "train", "0": "test"}
 _NUMBERED = {"0": "train", "1": "val", "2": "test"}
-#: A number of lines, and names of columns, stand before the first image in some.
+#: In some lists, a number of lines and the names of columns come before the first image.
 _MOST_BEFORE = 2
 _LEAST_SPLITS = 2
 _PROBED_LINES = 200
@@ -33,7 +33,7 @@ _PROBED_LINES = 200
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """A list that was understood: the split of each image by path, the lines that name none, and the lists that it was read with."""
+    """A list that was read: the split of each image by path, the lines that name no image, and other lists that were needed."""
 
     path: str
     split_of: dict[str, str]
@@ -42,7 +42,7 @@ class Partition:
 
 
 def is_called_partition(name: str) -> bool:
-    """Whether a file has the name of a list of this kind."""
+    """Whether a file is named like a list of this kind."""
     return _CALLED_RE.fullmatch(name) is not None
 
 
@@ -97,7 +97,7 @@ def _meaning(words: Counter[str], name: str) -> dict[str, str]:
 
 
 def _lines(tree: Tree, folder: str, name: str) -> Iterator[tuple[int, str, str]]:
-    """Number, first words and last word of each line of two words or more; others are left out at the top alone."""
+    """Number, first words and last word of each line of two or more words; other lines are allowed only at the top."""
     held = tree.list(folder)
     with open_member(tree, join_path(folder, name), held.entry(name) if held else None) as file:
         for number, line in enumerate(file, 1):
@@ -107,7 +107,7 @@ def _lines(tree: Tree, folder: str, name: str) -> Iterator[tuple[int, str, str]]
 
 
 def _numbered(tree: Tree, folder: str) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The paths of ``images.txt`` by number, and the list."""
+    """The paths in ``images.txt`` by number, and the list itself."""
     held = tree.list(folder)
     if held is None or "images.txt" not in held.files:
         return {}, ()
@@ -116,7 +116,7 @@ def _numbered(tree: Tree, folder: str) -> tuple[dict[str, str], tuple[str, ...]]
 
 
 def _of_classes(tree: Tree, folder: str, paths: dict[str, str]) -> list[str]:
-    """Lists of classes beside, where they say what the folders of the images do."""
+    """Lists of classes next to it, if they say the same as the folders of the images."""
     held = tree.list(folder)
     names = ["image_class_labels.txt", "classes.txt"]
     if held is None or not all(name in held.files for name in names):

@@ -1,4 +1,4 @@
-"""A class that few samples have: it is left out, for it would cost all the others, which could not be packed without one."""
+"""Leaves out a class that few samples have; otherwise all samples without one would have to be skipped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def count_of_classes(samples: pa.Table) -> int:
-    """How many samples have a class, by name or by number."""
+    """How many samples have a class, as a name or a number."""
     there = valid(one_chunk(samples.column("label")))
     if "cls" in samples.column_names:
         there = there | valid(one_chunk(samples.column("cls")))
@@ -23,12 +23,12 @@ def count_of_classes(samples: pa.Table) -> int:
 
 
 def without_class(samples: pa.Table) -> pa.Table:
-    """The samples, of which none has a class."""
+    """The samples, with their classes removed."""
     samples = samples.drop_columns([name for name in ("cls", "cls_entry") if name in samples.column_names])
     none = coded(np.full(samples.num_rows, -1, np.int32), [])
     return samples.set_column(samples.column_names.index("label"), "label", none)
 
 
 def class_left_out(count: int, why: str) -> Skip:
-    """What is told of a class that is left out."""
+    """The skip for a class that is left out."""
     return Skip("member-left-out", "*.cls", detail=f"in {counted(count, 'sample')}: {why}")

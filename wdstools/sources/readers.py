@@ -1,4 +1,4 @@
-"""Reading a source's files inside a worker: below a folder, or from a zip or tar that is never extracted."""
+"""Reads a source's files inside a worker: below a folder, or from a zip or tar that is never extracted."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from wdstools.stores.local import plain_fd, storage_error
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# not blocking: a pipe under the name of an image must not hold up the pack
+# non-blocking: a pipe named like an image must not block the pack
 _READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 _ENTRY = struct.Struct("<QQQHI")  # offset, stored size, size, method, crc32
-#: Length of an ``entry`` of an archive.
+#: The length of an archive's ``entry``.
 ENTRY_BYTES = _ENTRY.size
 _ZIP_STORED, _ZIP_DEFLATED = 0, 8
 _TAR_PLAIN = 0xFFFF
-#: Methods from here on are none of a zip.
+#: Method numbers from here on are never those of a zip.
 _NO_ZIP = 0xFFF0
 _LARGEST = 2**63 - 1
 _MAX_DEFLATE_OVERHEAD = 1024
@@ -33,18 +33,18 @@ _ZIP_LOCAL = struct.Struct("<4s2B4HL2L2H")
 
 
 def tar_entry(offset: int, size: int) -> bytes:
-    """Where a payload lies in a plain tar, for ArchiveReader."""
+    """The entry of a payload in a plain tar, for ArchiveReader."""
     return _ENTRY.pack(offset, size, size, _TAR_PLAIN, 0)
 
 
 def place_of_entry(entry: bytes) -> tuple[int, int]:
-    """Where a payload lies in a plain tar, and its size."""
+    """The offset and size of a payload in a plain tar."""
     offset, _, size, _, _ = _ENTRY.unpack(entry)
     return offset, size
 
 
 def crc_of_entry(entry: bytes | None) -> int | None:
-    """The CRC-32 that a zip says of a member; None of what lies elsewhere."""
+    """The CRC-32 of a zip member; None for anything else."""
     if entry is None:
         return None
     _, _, _, method, crc = _ENTRY.unpack(entry)
@@ -52,7 +52,7 @@ def crc_of_entry(entry: bytes | None) -> int | None:
 
 
 def zip_entry(offset: int, stored: int, size: int, method: int, crc: int) -> bytes:
-    """Where a member lies in a zip, for ArchiveReader: its local header, its sizes, how it is stored, its CRC-32."""
+    """The entry of a zip member, for ArchiveReader: the offset of its local header, its sizes, method and CRC-32."""
     return _ENTRY.pack(offset, stored, size, method, crc)
 
 
@@ -70,7 +70,7 @@ class FolderOpener:
 
 
 class FolderReader:
-    """Reads whole files straight into the caller's buffer."""
+    """Reads whole files directly into the caller's buffer."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -78,7 +78,7 @@ class FolderReader:
             self._root = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # names below it are shorter to look up
 
     def read_into(self, path: str, entry: bytes | None, view: memoryview) -> tuple[int, int]:
-        """See SourceReader. Sizes are learnt by reading: on cold storage a stat beforehand costs as much as the read."""
+        """See SourceReader. Sizes are found by reading: on cold storage a stat beforehand would cost as much as the read."""
         del entry
         try:
             fd = os.open(path, _READ_FLAGS, dir_fd=self._root)
@@ -86,7 +86,7 @@ class FolderReader:
                 count = os.readv(fd, (view,))
                 status = os.fstat(fd)
                 size = status.st_size
-                while 0 < count < size and count < len(view):  # a read that a signal or a network cut short
+                while 0 < count < size and count < len(view):  # a short read, because of a signal or a network
                     more = os.readv(fd, (view[count:],))
                     if not more:
                         break
@@ -109,7 +109,7 @@ class FolderReader:
             where=f"{self._path}/{path}",
             expected=f"{status.st_size} bytes",
             got=f"{count}",
-            hint="stop what writes to the source, then pack again",
+            hint="stop whatever writes to the source, then pack again",
         )
 
     def stat(self, path: str, entry: bytes | None) -> tuple[int, int]:
@@ -120,13 +120,13 @@ class FolderReader:
             return status.st_size, status.st_mtime_ns
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Close the folder."""
         os.close(self._root)
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveOpener:
-    """Reads the files of a zip or a plain tar by the places that the listing noted."""
+    """Reads the files of a zip or a plain tar by the entries of the listing."""
 
     local_paths: ClassVar[tuple[str, ...]] = ("path",)
 
@@ -138,7 +138,7 @@ class ArchiveOpener:
 
 
 class ArchiveReader:
-    """Reads members of one archive, checking the zip's CRC of each."""
+    """Reads members of one archive, and checks the CRC of those in a zip."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -192,7 +192,7 @@ class ArchiveReader:
 
 
 def _inflate(data: bytes, size: int, method: int) -> bytes:
-    """What a zip has compressed; no more than one byte above ``size`` is made of it."""
+    """Decompress a zip member, to at most one byte more than ``size``."""
     if method not in _DECOMPRESSORS:
         name = _OTHER_METHODS.get(method, f"method {method}")
         raise DamagedEntryError(
@@ -212,7 +212,7 @@ def _inflate(data: bytes, size: int, method: int) -> bytes:
 def _lzma(data: bytes, size: int) -> lzma.LZMADecompressor:
     """APPNOTE 5.8.8: a version, the length of the properties (five bytes), and these: lc, lp, pb and the dictionary's size.
 
-    No more dictionary is made than the file has bytes: a zip may claim four gigabytes.
+    The dictionary is no larger than the file: a zip may claim four gigabytes.
     """
     length, packed, dictionary = struct.unpack_from("<HBL", data, 2)
     if length != _LZMA_PROPERTIES:
@@ -228,14 +228,14 @@ def _lzma(data: bytes, size: int) -> lzma.LZMADecompressor:
 
 
 class _ZstdError(Exception):
-    """Zstandard data that cannot be unpacked."""
+    """Zstandard data that cannot be decompressed."""
 
 
 class _Zstd:
-    """Zstandard's frames, with the method of the other decompressors."""
+    """Decompresses Zstandard frames, with the interface of the other decompressors."""
 
     def decompress(self, data: bytes, most: int) -> bytes:
-        """At most so many bytes of what they unpack to."""
+        """Decompress to at most ``most`` bytes."""
         import zstandard
 
         unpacking = zstandard.ZstdDecompressor(max_window_size=_MAX_ZSTD_WINDOW)
@@ -263,7 +263,7 @@ _OTHER_METHODS = {1: "Shrink", 6: "Implode", 9: "Deflate64", 97: "WavPack", 98: 
 
 
 class reading:  # noqa: N801
-    """Turns the errors of the system into ours, naming the path."""
+    """Turns errors of the system into ours, with the path."""
 
     def __init__(self, path: str) -> None:
         self._path = path

@@ -1,6 +1,6 @@
 """Recipes: named layouts of folders, as data. A layout is a pair of path templates.
 
-A template is a path with ``{split}``, ``{label}`` and ``{id}``; ``{id}`` stands in the last part and may span
+A template is a path with ``{split}``, ``{label}`` and ``{id}``; ``{id}`` is in the last part and may span
 folders. ``{id}.*`` means any image extension. The caption template uses the same fields.
 """
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 _FIELD_RE = re.compile(r"\{(\w+)\}")
 _FIELDS = ("split", "label", "id")
-#: Recipes of datasets, recognised; tried in this order.
+#: Recipes of datasets, which are recognised; tried in this order.
 DATASET_RECIPES = ("instacities1m", "instany100k", "mmhs150k", "instabarcelona")
-#: What is recognised without a recipe is read by what lies there; these are for whoever asks for one.
+#: The generic ones are only used on request: without a recipe, layouts are recognised by names.
 _RECIPE_ORDER = (*DATASET_RECIPES, "split-folders", "split-pairs", "imagefolder", "pairs", "images", "labels")
 
 
@@ -49,7 +49,7 @@ class Template:
         return self.folder.split("/") if self.folder else []
 
     def match(self, folder: str) -> dict[str, str] | None:
-        """Fields of a folder's path, ``id`` being the part that the id spans; None if it does not fit."""
+        """The fields of a folder's path; ``id`` is the part that the id spans. None if it does not match."""
         given = folder.split("/") if folder else []
         parts = self.parts()
         if len(given) < len(parts):
@@ -65,7 +65,7 @@ class Template:
         return found
 
     def fits_so_far(self, folder: str) -> bool:
-        """Whether a folder may hold, or lead to, files of this template."""
+        """Whether a folder may contain files of this template, directly or further below."""
         given = folder.split("/") if folder else []
         return all(_part_pattern(part).fullmatch(actual) for part, actual in zip(self.parts(), given, strict=False))
 
@@ -75,7 +75,7 @@ class Template:
         return "/".join(part for part in (folder, fields["id"]) if part)
 
     def stems(self, files: list[str]) -> list[tuple[str, str]]:
-        """(stem, suffix) of each file that the template's last part fits."""
+        """(stem, suffix) of each file that matches the template's last part."""
         if self.suffix != ".*":
             size = len(self.suffix)
             return [(name[:-size], self.suffix) for name in files if name.endswith(self.suffix) and len(name) > size]
@@ -88,7 +88,7 @@ class Template:
 
 
 def parse_template(text: str) -> Template:
-    """Read a template; raises UsageError with what is wrong."""
+    """Parse a template; raises UsageError that says what is wrong."""
     folder, _, last = text.strip("/").rpartition("/")
     fields = _FIELD_RE.findall(text)
     suffix = last.removeprefix("{id}")
@@ -98,7 +98,7 @@ def parse_template(text: str) -> Template:
     elif set(fields) - set(_FIELDS) or len(set(fields)) != len(fields):
         wrong = "only {split}, {label} and {id} are known, each once"
     elif ".." in text.split("/"):
-        wrong = "a template stays below the source's folder"
+        wrong = "a template must stay below the source's folder"
     if wrong:
         raise UsageError(f"not a path template: {wrong}", code="template-invalid", where=text)
     return Template(text.strip("/"), folder, suffix)
@@ -106,10 +106,10 @@ def parse_template(text: str) -> Template:
 
 @dataclass(frozen=True, slots=True)
 class CaptionTable:
-    """One file with the captions of all images, by id: ``path`` is its place, ``caption`` the field of the caption.
+    """One file with the captions of all images, by id: ``path`` is the file, ``caption`` the field of the caption.
 
-    JSON: an object of captions, or of objects, by id; or a list of objects. Or CSV, JSON lines or Parquet. What has no
-    meaning here becomes the sample's ``json``.
+    JSON: an object of captions, or of objects, by id; or a list of objects. Or CSV, JSON Lines or Parquet. Fields without a
+    meaning become the sample's ``json``.
     """
 
     path: str
@@ -118,16 +118,16 @@ class CaptionTable:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where images and captions lie; ``caption`` is None where there are no caption files."""
+    """Where images and captions are; ``caption`` is None if there are no caption files."""
 
     image: Template
     caption: Template | None = None
-    #: Only folders whose split is one of these are taken for this layout; empty: any.
+    #: Only folders with one of these splits match this layout; empty: any.
     splits: tuple[str, ...] = ()
     table: CaptionTable | None = None
-    #: Where lists of ids lie, one a split: ``splits/{split}_ids.txt``.
+    #: Where lists of ids are, one per split: ``splits/{split}_ids.txt``.
     lists: str | None = None
-    #: No other dataset has folders of these names: it is this one, whatever labels it has.
+    #: No other dataset has folders with these names: it is this one, whatever its labels.
     known: bool = False
 
 
@@ -135,9 +135,9 @@ class Layout:
 class Recipe:
     """A named way to read a folder.
 
-    ``by_names`` tells that files are recognised by their names, and only what the folders mean is said by the layout.
-    ``expect`` holds what the dataset should have; ``scan`` prints what differs. ``ignore`` are patterns of files that come with
-    the dataset and are no part of it.
+    ``by_names``: files are recognised by their names, and the layout only says what the folders mean.
+    ``expect`` is what the dataset should have; ``scan`` prints differences. ``ignore`` has patterns of files that come with
+    the dataset and are not part of it.
     """
 
     name: str
@@ -153,7 +153,7 @@ class Recipe:
 
 
 def parse_recipe(text: str, *, where: str) -> Recipe:
-    """Read a recipe from TOML; raises UsageError naming what is wrong."""
+    """Parse a recipe from TOML; raises UsageError that says what is wrong."""
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -186,7 +186,7 @@ def parse_recipe(text: str, *, where: str) -> Recipe:
         if isinstance(error, UsageError):
             raise
         raise UsageError(
-            f"a field of the recipe is of another type: {error}", code="recipe-invalid", where=where
+            f"a field of the recipe has the wrong type: {error}", code="recipe-invalid", where=where
         ) from None
 
 
@@ -249,7 +249,7 @@ def recipe_names() -> tuple[str, ...]:
 
 
 def load_recipe(name: str) -> Recipe:
-    """A recipe by name, or from a TOML file by its path."""
+    """A recipe by name, or from the path of a TOML file."""
     if name in _RECIPE_ORDER:
         text = resources.files("wdstools.sources").joinpath("recipes", f"{name}.toml").read_text("utf-8")
         return parse_recipe(text, where=name)

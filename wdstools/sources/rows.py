@@ -1,6 +1,6 @@
-"""Rows of a table, one after the other, whatever its form and size: CSV, TSV, JSON lines, JSON, Parquet, Flickr's tokens.
+"""Rows of a table, one at a time, whatever its form and size: CSV, TSV, JSON Lines, JSON, Parquet, Flickr's tokens.
 
-A row that cannot be read is given as a BadRow with its line; the others are read all the same. Only a table of which nothing
+A row that cannot be read becomes a BadRow with its line; the others are still read. Only a table from which nothing
 can be read is an error (``table-damaged``).
 """
 
@@ -36,26 +36,26 @@ _HEAD_BYTES = 1 << 16
 _NOT_UTF8 = "not UTF-8: `iconv -f CP1252 -t UTF-8` makes it so, if it is from Windows"
 _BATCH_ROWS = 4096
 _SCALARS = (str, int, bool, type(None))
-#: Lists of rows in a JSON document are called so.
+#: The usual names of a list of rows in a JSON document.
 _LISTS = ("annotations", "images", "data", "rows", "samples", "items", "records", "dataset")
 
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that cannot be read: a stable reason and, for people, why."""
+    """A row that cannot be read: a stable reason, and a detail for people."""
 
     reason: str
     detail: str
 
 
-#: The number of a row (its line where the table is text, else counted from 1), and what it says.
+#: The number of a row (its line in a text table, else counted from 1), and its values.
 NumberedRow = tuple[int, "dict[str, Any] | BadRow"]
 
 
 def read_rows(file: BinaryIO, where: str) -> Iterator[NumberedRow]:
-    """The rows of a table, by the extension of its name. Raises FormatError (``table-damaged``) where it is none.
+    """The rows of a table, in the format of its extension. Raises FormatError (``table-damaged``) if it is not one.
 
-    In CSV the first line is the header; every value is text. ``where`` names the table in errors.
+    In CSV the first line is the header, and every value is text. ``where`` names the table in errors.
     """
     extension = where.rpartition(".")[2].lower()
     if extension == "parquet":
@@ -71,14 +71,14 @@ _ROWS_AS_TEXT = "a header line and rows, in UTF-8; or JSON: captions or objects 
 
 
 def damaged(where: str, why: str, expected: str = _ROWS_AS_TEXT) -> FormatError:
-    """The error of a table that cannot be read."""
+    """The error for a table that cannot be read."""
     return FormatError(f"the table cannot be read: {why}", code="table-damaged", where=where, expected=expected)
 
 
 def _text_rows(file: BinaryIO, where: str) -> Iterator[NumberedRow]:
     head = file.read(_HEAD_BYTES)
     file.seek(0)
-    if head[:2] in _UTF16_MARKS:  # as spreadsheets call "Unicode text"
+    if head[:2] in _UTF16_MARKS:  # the "Unicode text" of spreadsheets
         lines: Iterable[str] = io.StringIO(file.read().decode("utf-16", "replace"), newline="")
         first = head.decode("utf-16", "replace")
     elif b"\0" in head:
@@ -88,7 +88,7 @@ def _text_rows(file: BinaryIO, where: str) -> Iterator[NumberedRow]:
         first = head.removeprefix(_UTF8_MARK).decode("utf-8", "replace")
     header = first.split("\n", 1)[0].rstrip("\r")
     said = _SAID_RE.fullmatch(header.strip().strip('"'))
-    if said is not None:  # what Excel takes, and writes, for the delimiter
+    if said is not None:  # Excel's line that sets the delimiter
         return _delimited(islice(lines, 1, None), said[1], where, first.split("\n", 2)[1].rstrip("\r"))
     if _TOKEN_RE.fullmatch(header):
         return _tokens(lines)
@@ -101,7 +101,7 @@ def _text_rows(file: BinaryIO, where: str) -> Iterator[NumberedRow]:
 
 
 def _pairs(lines: Iterable[str], names: list[str]) -> Iterator[NumberedRow]:
-    """The name of an image, a blank, and what is said of it."""
+    """The name of an image, a blank, and words about it."""
     for number, line in enumerate(lines, 1):
         words = line.strip().split(maxsplit=1)
         if words and not is_text(line):
@@ -113,11 +113,11 @@ def _pairs(lines: Iterable[str], names: list[str]) -> Iterator[NumberedRow]:
 
 
 def _delimiter(header: str, where: str) -> str:
-    """Which of the usual delimiters parts a header into the most columns; a file called .tsv is parted by tabs."""
+    """The usual delimiter that splits a header into the most columns; a tab for a .tsv file."""
     if where.lower().endswith(".tsv"):
         return "\t"
     naming = [mark for mark in _DELIMITERS if mark in header and _names_of(header.split(mark), where) is not None]
-    if naming:  # no header, but a row
+    if naming:  # not a header, but a row
         return naming[0]
     return max(_DELIMITERS, key=lambda mark: (header.count(mark), mark == ","))
 
@@ -136,7 +136,7 @@ def _tokens(lines: Iterable[str]) -> Iterator[NumberedRow]:
 
 
 def _counted(lines: Iterable[str], where: str) -> Iterator[NumberedRow]:
-    """CelebA and DeepFashion: how many rows, then the names of columns, then rows of words; the image may have no name of a column."""
+    """CelebA and DeepFashion: the number of rows, then the names of columns, then rows of words; the image column may have no name."""
     numbered = ((number, line.split()) for number, line in enumerate(lines, 1))
     next(numbered)
     _, header = next(numbered, (0, []))
@@ -153,7 +153,7 @@ def _counted(lines: Iterable[str], where: str) -> Iterator[NumberedRow]:
 
 
 def _delimited(lines: Iterable[str], delimiter: str, where: str, first: str) -> Iterator[NumberedRow]:
-    """Rows by a header; a first line that names an image is a row itself. A blank behind each delimiter is no part of a cell."""
+    """Rows below a header; a first line that names an image is a row itself. A blank after each delimiter is not part of a cell."""
     cells = first.split(delimiter)
     blank = len(cells) > 1 and all(cell.startswith(" ") for cell in cells[1:])
     names, rows = _names_of(cells, where), CellRows(lines, delimiter, blank=blank)
@@ -161,7 +161,7 @@ def _delimited(lines: Iterable[str], delimiter: str, where: str, first: str) -> 
 
 
 def _names_of(cells: list[str], where: str) -> list[str] | None:
-    """The names of columns of which no header tells; None where the first line is one."""
+    """Names for columns without a header; None if the first line is a header."""
     image = next((at for at, cell in enumerate(cells) if is_image(cell.strip().strip('"'))), None)
     if image is None or len(cells) < _PAIR:
         return None
@@ -214,7 +214,7 @@ def _json_lines(file: BinaryIO, where: str) -> Iterator[NumberedRow]:
     for number, line in enumerate(file, 1):
         if not line.strip():
             continue
-        if number == 1 and _LIST_RE.match(line):  # a document, whatever it is called
+        if number == 1 and _LIST_RE.match(line):  # a JSON document, whatever its extension
             yield from _json(io.BytesIO(b"".join(chain([line], file))), where)
             return
         row = _object(line.removeprefix(_UTF8_MARK))
@@ -226,7 +226,7 @@ def _json_lines(file: BinaryIO, where: str) -> Iterator[NumberedRow]:
 
 
 class TooLarge(float):
-    """A number of JSON that is written with digits, and that no float holds: Python reads it as infinite."""
+    """A JSON number written with digits that is too large for a float: Python reads it as infinity."""
 
     __slots__ = ()
 
@@ -260,7 +260,7 @@ def _parquet(file: BinaryIO, where: str) -> Iterator[NumberedRow]:
 
 @contextlib.contextmanager
 def reading_parquet(where: str) -> Iterator[None]:
-    """What pyarrow finds wrong with a table is FormatError (``table-damaged``); an error of the disk is StoreError."""
+    """Raise pyarrow's errors about a table as FormatError (``table-damaged``), and errors of the disk as StoreError."""
     import pyarrow as pa
 
     from wdstools.formats.parquet_pages import TooMuchError
@@ -278,7 +278,7 @@ def reading_parquet(where: str) -> Iterator[None]:
             hint="do not use a table that you do not trust; otherwise split it into tables with fewer rows, or write it in larger row groups",
         ) from None
     except (pa.ArrowException, OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno:  # pyarrow's own have none
+        if isinstance(error, OSError) and error.errno:  # pyarrow's own errors have none
             raise storage_error(error, where) from None
         raise damaged(where, next(iter(str(error).splitlines()), type(error).__name__), "a Parquet file") from None
 
@@ -296,7 +296,7 @@ def _json(file: BinaryIO, where: str) -> Iterator[NumberedRow]:
 
 
 def _are_lines(data: bytes) -> bool:
-    """Whether a document is an object a line, whatever it is called: its first two lines are."""
+    """Whether a document has one object per line, whatever its extension, judged by its first two lines."""
     lines = [line for line in data.removeprefix(_UTF8_MARK).split(b"\n", _SEVERAL_LINES + 1) if line.strip()]
     first = lines[:_SEVERAL_LINES]
     return len(first) == _SEVERAL_LINES and not any(isinstance(_object(line), BadRow) for line in first)
@@ -306,7 +306,7 @@ _SEVERAL_LINES = 2
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; of two values under one name JSON readers keep either, so there may be only one."""
+    """An object without repeated names: of two values with one name, some JSON readers keep the first, others the last."""
     found = dict(pairs)
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]
@@ -315,7 +315,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _rows_of(document: Any, where: str) -> Iterator[dict[str, Any] | BadRow]:
-    """Rows of a JSON document: COCO's and Karpathy's captions, a list of objects, or what is said by id or path."""
+    """Rows of a JSON document: COCO's and Karpathy's captions, a list of objects, or values by id or path."""
     if isinstance(document, dict) and _is_coco(document):
         yield from _coco(document)
         return
@@ -340,7 +340,7 @@ def _rows_of(document: Any, where: str) -> Iterator[dict[str, Any] | BadRow]:
 
 
 def _listed_in(document: dict[str, Any]) -> Any:
-    """The rows that a document holds under a name, or under that of each split; the document where it holds none so."""
+    """The rows that a document has under a name, or under the name of each split; else the document itself."""
     tables = [name for name, value in document.items() if _is_table(value)]
     if len(tables) > 1 and all(map(split_of_word, tables)):
         return [{"split": name} | row if isinstance(row, dict) else row for name in tables for row in document[name]]
@@ -349,14 +349,14 @@ def _listed_in(document: dict[str, Any]) -> Any:
 
 
 def _lists_splits(document: Mapping[str, Any]) -> bool:
-    """Whether a document lists the images of each split, by their names."""
+    """Whether a document lists the names of the images of each split."""
     lists = document.values()
     listed = all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in lists)
     return len(document) > 1 and all(map(split_of_word, document)) and listed and any(lists)
 
 
 def _post(post: Mapping[str, Any]) -> Iterator[dict[str, Any] | BadRow]:
-    """Instagram's own export: a post of one medium or several. What it writes as characters are the bytes of UTF-8."""
+    """A post of Instagram's export, with one or several media. It writes each byte of UTF-8 as a character."""
     words = post.get("title")
     for medium in post["media"]:
         if not isinstance(medium, dict):
@@ -379,7 +379,7 @@ def _is_table(value: Any) -> bool:
 
 
 def _is_coco(document: Mapping[str, Any]) -> bool:
-    """Whether a document lists images and, apart from them, what is said of each by ``image_id``."""
+    """Whether a document lists images and, separately, annotations by ``image_id``."""
     lists = [document.get(name) for name in ("images", "annotations")]
     pictures, notes = (found[:100] if isinstance(found, list) else [] for found in lists)
     named = any(isinstance(picture, dict) and isinstance(picture.get("file_name"), str) for picture in pictures)
@@ -387,7 +387,7 @@ def _is_coco(document: Mapping[str, Any]) -> bool:
 
 
 def _coco(document: Mapping[str, Any]) -> Iterator[dict[str, Any] | BadRow]:
-    """One row an image, with its captions in the order of the file; boxes and the like as ``annotations``, with their categories' names."""
+    """One row per image, with its captions in the order of the file; boxes and the like as ``annotations``, with the names of their categories."""
     captions: dict[Any, list[str]] = defaultdict(list)
     others: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     listed = document.get("categories")
@@ -415,7 +415,7 @@ def _coco(document: Mapping[str, Any]) -> Iterator[dict[str, Any] | BadRow]:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it: what is not a number becomes null, dates and decimals their text; bytes are left out."""
+    """A value that JSON can represent: NaN becomes null, dates and decimals become text; bytes are left out."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, _SCALARS):
@@ -428,9 +428,9 @@ def plain(value: Any) -> Any:
 
 
 def as_json(values: Mapping[str, Any]) -> str:
-    """A sample's ``json`` member: names in order, so that the same values give the same bytes."""
+    """A sample's ``json`` member, with sorted names, so that the same values give the same bytes."""
     text = json.dumps(plain(dict(values)), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     if is_text(text):
         return text
-    # half of a character that was cut: written as JSON escapes
+    # half a character (a lone surrogate): written as JSON escapes
     return json.dumps(plain(dict(values)), sort_keys=True, separators=(",", ":"))

@@ -1,4 +1,4 @@
-"""The columns of very many samples, in files without a name: what a listing holds is mapped, not owned."""
+"""The columns of very many samples, in unnamed files that are mapped, so that a listing does not hold them in memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Segments:
-    """Tables one behind the other, each as it came; they may have different columns."""
+    """A sequence of tables in a file, each as added; they may have different columns."""
 
     def __init__(self) -> None:
         with translated(tempfile.gettempdir()):
@@ -38,19 +38,19 @@ class Segments:
         return len(self._places)
 
     def table(self, number: int) -> pa.Table:
-        """One of them."""
+        """One of the tables."""
         start, size = self._places[number]
         with translated(tempfile.gettempdir()):
             data = os.pread(self._file.fileno(), size, start)
         return pa.ipc.open_stream(pa.py_buffer(data)).read_all()
 
     def close(self) -> None:
-        """Let go of them."""
+        """Close the file."""
         self._file.close()
 
 
 def mapped(tables: Iterable[pa.Table]) -> pa.Table:
-    """Tables of one form as one, whose memory is a file without a name; it goes with the last who refers to it."""
+    """Tables with the same columns as one, mapped from an unnamed file that lives as long as anything refers to it."""
     with translated(tempfile.gettempdir()), tempfile.TemporaryFile() as file:
         writer = None
         for table in tables:

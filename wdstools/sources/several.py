@@ -1,4 +1,4 @@
-"""Captions of an image beyond the first, where they lie in files or stand beside files: how a listing tells the writer of them."""
+"""Captions of an image beyond the first, from files or alongside files: how a listing passes them to the writer."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-#: The column of a samples table; where it is, the ``json`` of every sample lists its captions.
+#: The column of a samples table; if it is there, the ``json`` of every sample lists its captions.
 MORE_CAPTIONS = "more_captions"
 
 
 class CaptionFile(NamedTuple):
-    """A file that holds a caption: its path below the source's root, and what an archive says about it."""
+    """A file with a caption: its path below the source's root, and its entry in an archive."""
 
     path: str
     entry: bytes | None = None
 
 
 def render_more(captions: Iterable[str | CaptionFile]) -> str:
-    """Further captions, given as text or in files, as a value of the column."""
+    """The value of the column for further captions, given as texts or files."""
     return json.dumps([
         caption if isinstance(caption, str) else [caption.path, caption.entry.hex() if caption.entry else None]
         for caption in captions
@@ -28,7 +28,7 @@ def render_more(captions: Iterable[str | CaptionFile]) -> str:
 
 
 def parse_more(value: str | None) -> list[str | CaptionFile]:
-    """The further captions that a value of the column tells of, in order."""
+    """The further captions in a value of the column, in order."""
     return [
         item if isinstance(item, str) else CaptionFile(item[0], bytes.fromhex(item[1]) if item[1] else None)
         for item in json.loads(value or "[]")
@@ -41,7 +41,7 @@ def caption_files(values: Iterable[str | None]) -> set[str]:
 
 
 def distinct(captions: Sequence[str]) -> list[str]:
-    """The first caption, and those others that are not empty and say something else than those before."""
+    """The first caption, and those of the others that are not empty and differ from the ones before."""
     told, kept = set(), []
     for number, caption in enumerate(captions):
         words = caption.strip()

@@ -1,4 +1,4 @@
-"""The samples of many tars as one table: which member is the image, the caption, the class, and which are further ones."""
+"""The samples of many tars as one table: which member is the image, the caption or the class, and which are further members."""
 
 from __future__ import annotations
 
@@ -48,17 +48,17 @@ _PROBED_DOCUMENTS = 8
 #: Marks a sample whose caption is in its ``json``.
 _FROM_JSON = "from json"
 _ANY_LENGTH = 1 << 30
-#: Another image without a dot in its extension: a dataset has one image called by its type.
+#: The prefix for a second image without a dot in its extension: in a dataset only one image is named by its type.
 _SECOND = "second."
 
 
-#: Gives the bytes of a tar from an offset on, so many of them.
+#: Reads bytes of a tar, given offset and size.
 Payload = Callable[[int, int], bytes]
 
 
 @contextlib.contextmanager
 def payloads(store: Store, tar: str) -> Iterator[Payload]:
-    """Small payloads of a plain tar: from a file as they are asked for, from remote storage with what lies behind them."""
+    """Reads small payloads of a plain tar: from a file one by one, from remote storage with read-ahead."""
     if isinstance(store, LocalStore):
         with store.opened(tar) as file:
             yield lambda offset, size: os.pread(file.fileno(), size, offset)
@@ -68,26 +68,26 @@ def payloads(store: Store, tar: str) -> Iterator[Payload]:
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """Which extensions of a tar's samples are the image and the caption, where none is called so plainly."""
+    """Which extensions of a tar's samples are the image and the caption, if none has a plain name."""
 
     image: str | None = None
     caption: str | None = None
-    #: Whether the ``json`` of samples holds captions.
+    #: Whether the ``json`` of samples has captions.
     in_json: bool = False
 
     @classmethod
     def of(cls, extensions: Counter[str], choice: MemberChoice) -> Roles:
-        """The only dotted one, if there is none without a dot, or what was asked for. Raises UsageError where there are several."""
+        """The requested extension, or the only dotted one if there is none without a dot. Raises UsageError if there are several."""
         image = next((found for kind in STORABLE_TYPES if (found := choice.source_of(kind))), None)
         if image is None and not any(extension in TYPE_OF_EXTENSION for extension in extensions):
             dotted = sorted(extension for extension in extensions if kind_of(extension) == "image")
             if len(dotted) > 1:
                 raise UsageError(
-                    "samples with several images, of which none has the sample's own name",
+                    "the samples have several images, none of them with a plain extension",
                     code="image-ambiguous",
-                    expected="one extension without a dot, as jpg",
+                    expected="one extension without a dot, such as jpg",
                     got=", ".join(dotted),
-                    hint=f"say which it is: {option('members', f'jpg={dotted[0]},' + ','.join(dotted[1:]))}",
+                    hint=f"say which one is the image: {option('members', f'jpg={dotted[0]},' + ','.join(dotted[1:]))}",
                 )
             image = dotted[0] if dotted else None
         caption = choice.source_of("txt")
@@ -97,7 +97,7 @@ class Roles:
         return cls(image, caption)
 
     def image_of(self, members: Mapping[str, object]) -> str | None:
-        """A sample's own image: the one that was said, else that without a dot, jpg before others."""
+        """A sample's image: the one the user named, else the one without a dot, jpg before others."""
         if self.image is not None:
             return self.image if self.image in members else None
         own = [extension for extension in members if extension in TYPE_OF_EXTENSION]
@@ -111,13 +111,13 @@ class Roles:
 
 
 def _rank(extension: str) -> int:
-    """The place of an image's type in the table of types: those that need no conversion come first."""
+    """The rank of an image's type: types that need no conversion come first."""
     return _IMAGE_TYPES.index(TYPE_OF_EXTENSION[extension])
 
 
 @dataclass(slots=True)
 class _Found:
-    """Samples of one kind: with an image, or without one. ``skips`` are those of their own."""
+    """Samples of one kind: with an image, or without one. ``skips`` belong to these samples."""
 
     builder: SamplesBuilder = field(default_factory=SamplesBuilder)
     skips: list[Skip] = field(default_factory=list)
@@ -130,7 +130,7 @@ class _Found:
 class ShardList:
     """Lists tars one by one. ``splits`` has the split of each; ``prefixed`` puts the tar's name before every key.
 
-    Where no sample has an image, those without one are the dataset, if there is more to them than text.
+    If no sample has an image, the samples without one are the dataset, provided they have more than text.
     """
 
     store: Store
@@ -144,7 +144,7 @@ class ShardList:
     types: Counter[str] = field(default_factory=Counter)
     unmatched: Counter[str] = field(default_factory=Counter)
     told: Counter[str] = field(default_factory=Counter)
-    #: The entries of the tars, by class; what is in none of them is of samples, or skipped.
+    #: The number of tar entries by class; the rest belong to samples or are skipped.
     counts: Counter[str] = field(default_factory=Counter)
     #: Whether captions are in ``json``.
     holds_captions: bool = False
@@ -152,7 +152,7 @@ class ShardList:
     _plain: _Found = field(default_factory=_Found)
 
     def add_or_skip(self, tar: str) -> FormatError | None:
-        """List one tar; one that is damaged is named among what is skipped, and gives its error."""
+        """List one tar; a damaged one is recorded as skipped, and its error returned."""
         try:
             self.add(tar)
         except FormatError as error:
@@ -193,7 +193,7 @@ class ShardList:
             kind.builder.add(shared, {part: [values.get(part) for values in values_of] for part in parts})
 
     def _captions_in_json(self, samples: list[TarSample], roles: Roles, payload: Payload) -> bool:
-        """Whether the ``json`` of samples that have no caption of their own holds captions, as the first of them tell."""
+        """Whether the ``json`` of samples without a caption member has captions, judged by the first of them."""
         if self.captions == "none" or not self.choice.takes("txt"):
             return False
         given = self.caption_key is not None
@@ -210,11 +210,11 @@ class ShardList:
 
     @property
     def policy(self) -> str:
-        """What becomes of a sample whose ``json`` holds no caption though that of others does."""
+        """The policy for a sample whose ``json`` has no caption though that of others does."""
         return self.captions or "required"
 
     def _note(self, tar: str, contents: TarContents) -> None:
-        """What is of no sample, and what is odd about the tar."""
+        """Record entries that belong to no sample, and anything odd about the tar."""
         split = self.splits.get(tar)
         self.counts["files"] += contents.files
         for code, name, kind in contents.left:
@@ -238,12 +238,12 @@ class ShardList:
                 self.told[f"members called {extension} are packed as the samples' {member}"] += 1
         if roles.in_json:
             self.holds_captions = True
-            self.told["captions are those in the samples' json"] += 1
+            self.told["captions are taken from the samples' json"] += 1
 
     def _sample(
         self, tar: str, sample: TarSample, roles: Roles, payload: Payload
     ) -> tuple[str | None, dict[str, object]] | None:
-        """The label and the columns of a sample; None where it cannot be packed."""
+        """The label and the columns of a sample; None if it cannot be packed."""
         members, split, path = sample.members, self.splits.get(tar), f"{tar}/{sample.key}"
         image, text = roles.image_of(members), roles.caption_of(members)
         found = self._plain if image is None else self._pictured
@@ -302,19 +302,19 @@ class ShardList:
             found.seen["json"] += 1
 
     def _further_name(self, extension: str) -> str:
-        """What a member that is neither image, caption, class nor json is called."""
+        """The name of a member that is neither image, caption, class nor json."""
         given = next((name for name, source in (self.choice.wanted or {}).items() if source == extension), None)
         if given is not None:
             return given
         if TYPE_OF_EXTENSION.get(extension) in STORABLE_TYPES:
             self.told[
-                f"members called {extension}, beside the samples' images, are packed as {_SECOND}{extension}"
+                f"members called {extension}, next to the samples' images, are packed as {_SECOND}{extension}"
             ] += 1
             return _SECOND + extension
         return extension
 
     def _key(self, tar: str, name: str, keys: set[str]) -> str:
-        """A clean key stays as it is; any other is made one, of any length: it is shortened when the members are known."""
+        """A valid key stays as it is; any other is made valid, but not shortened: that happens once the members are known."""
         if self.prefixed:
             name = f"{tar.rpartition('.tar')[0]}/{name}"
         raw, number = name.encode(), 1
@@ -331,18 +331,18 @@ class ShardList:
 
     @property
     def _without_images(self) -> bool:
-        """Whether samples without images are the dataset: text alone only where it was asked for by name."""
+        """Whether samples without images are the dataset; those with text alone only if requested by name."""
         plain = self._plain
         asked = set(self.choice.wanted or ())
         return not self._pictured.builder and bool(plain.builder) and bool(plain.further or asked & set(plain.seen))
 
     def finish(self) -> tuple[pa.Table, tuple[str, ...], tuple[str, ...]]:
-        """Everything listed: the table, its labels, and the members beside the image, in tar order."""
+        """Everything listed: the table, its labels, and the members besides the image, in tar order."""
         found = self._plain if self._without_images else self._pictured
         self.skips += found.skips
         samples = found.builder.table()
         if found is self._plain:
-            self.told["no sample has an image: they are packed without"] += 1
+            self.told["no sample has an image: samples are packed without one"] += 1
         elif self._plain.builder:
             plain = self._plain.builder.table()
             paths, splits = image_paths(plain), text_columns(plain, ("split",))[0]
@@ -368,13 +368,13 @@ class ShardList:
         return samples, labels, (*members, *chosen.kept)
 
     def account(self, samples: pa.Table) -> dict[str, int]:
-        """The classes of the tars' entries, of which these samples are packed."""
+        """The account of the tars' entries, if these samples are packed."""
         packed, rest = files_of(samples), {name: self.counts[name] for name in ("outside", "ignored", "hidden")}
         skipped = self.counts["files"] - packed - sum(rest.values())
         return {"files": self.counts["files"], "samples": packed, "read": 0, "skipped": skipped, **rest}
 
     def _rare_class_left(self, samples: pa.Table, labels: tuple[str, ...]) -> tuple[pa.Table, tuple[str, ...]]:
-        """Samples and labels without a class that few samples have: it would cost the others."""
+        """The samples and labels, without the class if only few samples have one: the others would be skipped."""
         count = _count(samples, "cls_entry")
         why = why_class_left(count, samples.num_rows, self.choice)
         if why is None:
@@ -383,7 +383,7 @@ class ShardList:
         return without_class(samples), ()
 
     def _only_with(self, samples: pa.Table, part: str, known: list[Skip] | None) -> pa.Table:
-        """Only the samples that have a member; the others are skipped."""
+        """The samples that have a member; the others are skipped."""
         there = part in samples.column_names
         keep = valid(one_chunk(samples.column(part))) if there else np.zeros(samples.num_rows, bool)
         if keep.all():
@@ -401,7 +401,7 @@ class ShardList:
         return kept(samples, keep)
 
     def _labels(self, samples: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:
-        """Labels of classes that are words; where others are numbers, such a sample is skipped."""
+        """The labels if classes are words; if others are numbers, samples with words are skipped."""
         if self.manifest is not None and self.manifest.labels:
             return samples, self.manifest.labels
         named = valid(one_chunk(samples.column("label")))

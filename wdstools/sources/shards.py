@@ -1,4 +1,4 @@
-"""Existing WebDataset shards as a source: their samples, re-packed clean and without re-encoding."""
+"""Existing WebDataset shards as a source: their samples are repacked into clean shards, without re-encoding."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ if TYPE_CHECKING:
     from wdstools.sources.tarscan import TarMember
     from wdstools.stores.base import Store
 
-_MAX_OPEN = 256  # well below the usual limit of open files
+_MAX_OPEN = 256  # well below the usual limit on open files
 
 
 class ShardsSource:
     """A folder of plain tars (or one) in WebDataset form. Splits come from the manifest, or from paths (``foreign/split_names.py``).
 
-    ``adopted`` is the manifest of tars that lie elsewhere than it does. ``captions`` is one of CAPTION_POLICIES; without it a
-    sample needs a caption where others have one. ``members`` says which members to take; what is left out is counted.
-    A sample without a caption of its own has that in its ``json``; ``caption_column`` says what it is called there.
-    ``prefix_keys="shard"`` puts the name of its tar before every key. A sample whose members lie apart is joined.
+    ``adopted`` is the manifest of tars that are in another place. ``captions`` is one of CAPTION_POLICIES; by default a
+    sample needs a caption if others have one. ``members`` says which members to take; those left out are counted.
+    A sample without a caption member takes its caption from its ``json``; ``caption_column`` is its name there.
+    ``prefix_keys="shard"`` puts the name of its tar before every key. A sample whose members are not adjacent is joined.
     """
 
     def __init__(
@@ -68,26 +68,26 @@ class ShardsSource:
         self._caption_column = caption_column
 
     def _with_names(self, tars: Sequence[str]) -> tuple[Sequence[str], Sequence[Skip]]:
-        """The tars whose names can be kept, and the others as they are left out; raises NotFoundError where there are only such."""
+        """The tars with valid names, and skips for the others; raises NotFoundError if there are no valid ones."""
         kept = [tar for tar in tars if is_text(tar)]
         odd = [Skip("name-not-utf8", shown(tar)) for tar in tars if not is_text(tar)]
         if not kept:
             raise NotFoundError(
-                "no tar here has a name that can be kept",
+                "no tar here has a valid name",
                 code="source-empty",
                 where=self.path,
                 got=odd[0].path,
-                hint="names are UTF-8: rename it",
+                hint="names must be UTF-8: rename it",
             )
         return kept, odd
 
     def list(self) -> Listing:
-        """List the samples by hopping over headers; of the payloads only ``cls`` is read."""
+        """List the samples from the headers; of the payloads only ``cls``, and ``json`` with captions, are read."""
         root, store, there = self._place()
         manifest = self._adopted or (_manifest(store) if root == self.path else None)
         taken = [tar for tar in there if not is_ignored(tar, self._ignore)]
         if not taken:
-            got = "all of them are ignored" if there else ""
+            got = "all tars are ignored" if there else ""
             raise NotFoundError("no tars here", code="source-empty", where=self.path, got=got)
         tars, odd = self._with_names(taken)
         splits = splits_of_paths(tars)
@@ -110,11 +110,11 @@ class ShardsSource:
                 "no samples with images in these tars",
                 code="source-empty",
                 where=self.path,
-                hint=f"to pack samples of text alone, say so: {option('members', 'txt')}",
+                hint=f"to pack samples that only have text: {option('members', 'txt')}",
             )
         if self._caption_column is not None and not found.holds_captions:
             raise UsageError(
-                "no json of these samples has a caption called so",
+                "no json of these samples has a caption with this name",
                 code="table-columns",
                 where=option("caption_column"),
                 got=self._caption_column,
@@ -145,7 +145,7 @@ class ShardsSource:
         return self._beside(root).added_to(listing) if root == self.path else listing
 
     def _place(self) -> tuple[str, Store, Sequence[str]]:
-        """The folder of the tars, its store, and the tars; the folder is that which was given, or a tar in it was."""
+        """The folder of the tars, its store, and the tars; the given path is the folder or a tar in it."""
         if os.path.isdir(self.path):
             return self.path, LocalStore(self.path), list(find_tars(self.path))
         root = os.path.dirname(self.path) or "."
@@ -158,7 +158,7 @@ class ShardsSource:
         return beside_tars(root, self._ignore)
 
     def _template(self) -> dict[str, str]:
-        """What was chosen, for provenance."""
+        """The chosen options, for provenance."""
         chosen = {
             "captions": self._captions,
             "caption_column": self._caption_column,
@@ -170,7 +170,7 @@ class ShardsSource:
 
 
 def layout_of(template: Mapping[str, str], members: Sequence[str]) -> LayoutChoices:
-    """The choices by which shards were packed to these members beside the image, from what provenance says."""
+    """The options with which shards were packed to these members besides the image, from provenance."""
     renamed = dict(entry.split("=", 1) for entry in template.get("renamed", "").split(",") if entry)
     names = [*members, *(name for name in renamed if name not in members)]
     chosen = {
@@ -186,7 +186,7 @@ def layout_of(template: Mapping[str, str], members: Sequence[str]) -> LayoutChoi
 
 
 def is_shards(path: str) -> bool:
-    """Whether a path is for ShardsSource: a dataset, a folder whose tars hold samples, or a tar of samples."""
+    """Whether a path is for ShardsSource: a dataset, a folder with tars of samples, or a tar of samples."""
     if os.path.isdir(path):
         if os.path.exists(os.path.join(path, MANIFEST_PATH)):
             return True
@@ -196,19 +196,19 @@ def is_shards(path: str) -> bool:
         loose = next(_loose_images(path), None)
         if loose is not None:
             raise UsageError(
-                "this folder holds shards and loose images",
+                "this folder has both shards and loose images",
                 code="source-ambiguous",
                 where=path,
                 got=f"{first} and {loose}",
                 hint=f"name the layout of the images with {option('recipe')} or {option('image')}, "
-                "or move the tars to a folder of their own",
+                "or move the tars to another folder",
             )
         return True
     return encoding_of(path) is not None and _looks_like_shard(path)
 
 
 def _first_shard(path: str) -> str | None:
-    """The first tar of a folder that holds samples, if one of the first few does. Raises FormatError where none can be looked at."""
+    """The first tar of a folder with samples in it, among the first few. Raises FormatError if none of these can be read."""
     damage: FormatError | None = None
     looked = 0
     for tar in find_tars(path):
@@ -225,7 +225,7 @@ def _first_shard(path: str) -> str | None:
     return None
 
 
-#: A shard may be empty, or hold nothing but what is left over.
+#: How many tars are looked at: a shard may be empty, or have only leftovers.
 _MOST_LOOKED_AT = 16
 
 
@@ -243,7 +243,7 @@ def _looks_like_shard(path: str) -> bool:
 
 
 def looks_like_shard(members: Iterable[TarMember]) -> bool:
-    """Members of one key side by side: an image, a sound, a video or an array with a text, class or json of its own."""
+    """Whether members of one key are adjacent: an image, a sound, a video or an array with its text, class or json."""
     keys: Counter[str] = Counter()
     extensions = set()
     for number, member in enumerate(members):
@@ -260,7 +260,7 @@ def looks_like_shard(members: Iterable[TarMember]) -> bool:
     )
 
 
-#: What a shard holds beside texts.
+#: The kinds of members of a shard other than texts.
 _PAYLOADS = ("images", "sound and video", "arrays")
 
 
@@ -272,13 +272,13 @@ def _manifest(store: Store) -> Manifest | None:
 
 
 def tar_of(path: str, is_tar: Callable[[str], bool]) -> str:
-    """The tar that a path leads into: folders above it may be called as tars are, and so may those in it."""
+    """The tar in a path; folders above it and inside it may be named like tars too."""
     end = path.find("/")
     while end > 0:
         if encoding_of(path[:end]) == "tar" and is_tar(path[:end]):
             return path[:end]
         end = path.find("/", end + 1)
-    raise UsageError("a path without its tar", where=path)
+    raise UsageError("there is no tar in this path", where=path)
 
 
 class ShardsOpener(ArchiveOpener):
@@ -290,7 +290,7 @@ class ShardsOpener(ArchiveOpener):
 
 
 class ShardsReader:
-    """Reads members by ``TAR/...`` path; keeps the tars that it has met open."""
+    """Reads members by ``TAR/...`` path; keeps the tars open."""
 
     def __init__(self, root: str) -> None:
         self._root = root

@@ -1,4 +1,4 @@
-"""Files beside images: the captions and the metadata of a folder, found by an image's stem."""
+"""Files that belong to images: the captions and metadata in a folder, found by the stem of an image."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _INNER = frozenset((*TYPE_OF_EXTENSION, "json"))
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A file beside an image: where it is, and the stem by which it was found there."""
+    """A file that belongs to an image: its folder, and the stem by which it was found."""
 
     files: SideFolder
     name: str
@@ -30,23 +30,23 @@ class Side:
 
     @property
     def place(self) -> tuple[str, str]:
-        """Its folder and its suffix."""
+        """The folder and the suffix."""
         return self.files.folder, self.name[len(self.stem) :]
 
     @property
     def path(self) -> str:
-        """Below the source's root."""
+        """The path below the source's root."""
         return join_path(self.files.folder, self.name)
 
 
 class SideFolder:
-    """The files of a folder by name, with extensions in lower case and, where need be, in one Unicode form."""
+    """The files of a folder by name, with extensions in lower case and, if needed, in one Unicode form."""
 
     def __init__(self, folder: str, held: Folder) -> None:
         self.folder = folder
         self.held = held
         self._by_name: dict[str, str] = {}
-        #: Names that differ from one of these in capitals of their extension alone.
+        #: Names that differ from one of these only in the case of their extension.
         self._twins: dict[str, list[str]] = {}
         self._ends: set[str] = set()
         usual_ends: dict[str, bool] = {}
@@ -56,7 +56,7 @@ class SideFolder:
             if is_usual is None:
                 is_usual = extension == extension.lower() and extension not in TYPE_OF_EXTENSION
                 usual_ends[extension] = is_usual
-            if stem and is_usual and "." not in stem:  # nearly all of them: keep their way short
+            if stem and is_usual and "." not in stem:  # nearly all names: the fast path
                 if self._by_name.setdefault(name, name) != name:
                     self._twins.setdefault(self._by_name[name], []).append(name)
             elif not is_image(name):
@@ -72,18 +72,18 @@ class SideFolder:
 
     @property
     def is_plain(self) -> bool:
-        """Whether a name stands for one file, which no archive holds."""
+        """Whether each name stands for one file, outside an archive."""
         return not self._twins and self.held.entries is None
 
     def there(self, suffixes: tuple[str, ...]) -> tuple[str, ...]:
-        """Those of some suffixes that names here may have: of ten a folder has one or two."""
+        """The suffixes among these that names here may have: usually one or two of ten."""
         found = self._there.get(suffixes)
         if found is None:
             found = self._there[suffixes] = tuple(s for s in suffixes if len(suffixes) == 1 or s.lower() in self._ends)
         return found
 
     def holds(self, names: Sequence[str]) -> list[bool]:
-        """Which of some names are those of files, written so."""
+        """Which of some names are names of files, exactly as written."""
         return [there == name for there, name in zip(map(self._by_name.get, names), names, strict=True)]
 
     def find(self, stem: str, suffixes: tuple[str, ...]) -> list[Side]:
@@ -100,7 +100,7 @@ class SideFolder:
         return [Side(self, name, name[: -len(s)]) for name, s in formed if name is not None]
 
     def document_of(self, stem: str, ext: str) -> list[Side]:
-        """The metadata of a photograph, as Google Takeout calls it."""
+        """The metadata of a photograph, under the names of Google Takeout."""
         if self._documents is None:
             self._documents = documents(self.held.files)
         names = (self._documents.get(name) for name in asked_names(stem, ext)) if self._documents else ()
@@ -108,7 +108,7 @@ class SideFolder:
         return [] if name is None else [Side(self, name, _common(stem, name))]
 
     def entry(self, name: str) -> bytes | None:
-        """Where an archive holds a file."""
+        """The entry of a file in an archive."""
         if self.held.entries is None:
             return None
         if self._entry_of is None:
@@ -118,12 +118,12 @@ class SideFolder:
 
 @functools.cache
 def usual(suffixes: tuple[str, ...], ext: str) -> tuple[str, ...]:
-    """What may follow the stem of an image: ``.txt``, ``.jpg.txt``."""
+    """The suffixes that may follow the stem of an image: ``.txt``, ``.jpg.txt``."""
     return (*suffixes, *(ext.lower() + suffix for suffix in suffixes))
 
 
 def _ends_of(name: str) -> tuple[str, ...]:
-    """What a name whose end is in lower case may end with: ``.txt``; ``.jpg.txt`` and ``.txt``; ``.json.xz`` and ``.xz``."""
+    """The suffixes of a name whose end is in lower case: ``.txt``; ``.jpg.txt`` and ``.txt``; ``.json.xz`` and ``.xz``."""
     stem, dot, extension = name.rpartition(".")
     inner = stem.rpartition(".")[2]
     two = f".{inner}{dot}{extension}" if inner != stem else ""
@@ -132,18 +132,18 @@ def _ends_of(name: str) -> tuple[str, ...]:
 
 
 def _common(one: str, other: str) -> str:
-    """What both begin with."""
+    """The common prefix."""
     count = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
     return one[:count]
 
 
 def in_form(name: str) -> str:
-    """A name in the one Unicode form in which names are compared."""
+    """A name in the Unicode form in which names are compared."""
     return unicodedata.normalize("NFC", name)
 
 
 def _lower_end(name: str) -> str:
-    """A name with its extension in lower case, and the one before where that is an image's (``x.JPG.TXT``)."""
+    """A name with its extension in lower case, and the one before too if that is an image's (``x.JPG.TXT``)."""
     stem, dot, extension = name.rpartition(".")
     inner, inner_dot, inner_extension = stem.rpartition(".")
     if inner_dot and inner_extension.lower() in _INNER:

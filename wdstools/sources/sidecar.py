@@ -1,4 +1,4 @@
-"""Metadata in a JSON file of its own beside an image, as the downloaders of galleries write it; some pack it by xz."""
+"""Metadata of an image in a separate JSON file, as gallery downloaders write it; some compress it with xz."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from wdstools.sources.source_words import JSON_SUFFIXES
 
 _MAX_XZ_MEMORY = 1 << 28
 _MAX_JSON_BYTES = 1 << 26
-#: What downloaders of posts call the words of one.
+#: The names that downloaders of posts give to the text of a post.
 _POSTS = ("content", "full_text", "tweet_text", "body")
 
 
 def is_json(path: str) -> bool:
-    """Whether a file beside an image is one of metadata."""
+    """Whether a file that belongs to an image is metadata."""
     return path.lower().endswith(JSON_SUFFIXES)
 
 
 def caption_in_json(data: bytes, path: str, key: str | None = None) -> str | None:
-    """The caption in the JSON that a gallery's downloader has written beside an image; raises ValueError where it is none.
+    """The caption in the JSON that a gallery downloader wrote for an image; raises ValueError if it is not such JSON.
 
-    ``key`` is the name of the caption in it; without one, the usual ones.
+    ``key`` is the name of the caption in it; by default the usual ones.
     """
     document = load_json(data, path)
     if key is not None:
@@ -47,7 +47,7 @@ def caption_in_json(data: bytes, path: str, key: str | None = None) -> str | Non
 
 
 def load_json(data: bytes, path: str) -> dict[str, object]:
-    """The object in a JSON file, also one packed by xz; raises ValueError."""
+    """The object in a JSON file, which may be compressed with xz; raises ValueError."""
     if path.lower().endswith(".xz"):
         try:
             unpacker = lzma.LZMADecompressor(memlimit=_MAX_XZ_MEMORY)
@@ -66,7 +66,7 @@ def load_json(data: bytes, path: str) -> dict[str, object]:
 
 
 def plain_json(data: bytes, path: str) -> bytes:
-    """The object as it goes into a shard: byte for byte, but what JSON does not have (NaN, an infinity) is null; raises ValueError."""
+    """The object as it goes into a shard: byte for byte, except that NaN and infinities, which JSON lacks, become null; raises ValueError."""
     document = load_json(data, path)
     if path.lower().endswith(".xz") or data.startswith(b"\xef\xbb\xbf"):
         return as_json(document).encode()

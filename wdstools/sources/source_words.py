@@ -1,4 +1,4 @@
-"""What a file or folder is for, by its name alone: the one list of extensions and words for everything that lists sources."""
+"""What a file or folder is for, by its name alone: the one list of extensions and words for all code that lists sources."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 
 from wdstools.formats.image_types import TYPE_OF_EXTENSION
 
-#: Captions beside images, in the order in which they are tried.
+#: Extensions of captions, in the order in which they are tried.
 TEXT_SUFFIXES = (".txt", ".caption", ".captions", ".text")
-#: What a gallery's downloader writes beside an image.
+#: Extensions of the metadata that gallery downloaders write.
 JSON_SUFFIXES = (".json", ".json.xz", ".supplemental-metadata.json")
 #: Tables of rows; ``.json`` may be one too.
 TABLE_EXTENSIONS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
-#: Other files that may hold rows of captions: Flickr8k and Flickr30k call them so.
+#: Extensions of other files that may contain rows of captions, as in Flickr8k and Flickr30k.
 LOOSE_TABLE_EXTENSIONS = (*TABLE_EXTENSIONS, ".json", ".token", ".txt")
 
 #: Folders of images, and folders of captions, in the order in which they are tried.
@@ -21,7 +21,7 @@ CAPTION_FOLDERS = (
     "captions", "caption", "txt", "text", "texts", "descriptions", "prompts", "metadata", "json", "annotations", "labels",
 )  # fmt: skip
 
-#: Parts of a longer name that tell of a folder of captions: ``captions_en``, ``labels_train``.
+#: Parts of a longer name that mark a folder of captions: ``captions_en``, ``labels_train``.
 _CAPTION_TOKENS = frozenset(("captions", "caption", "txt", "text", "texts", "descriptions", "prompts", "labels"))
 _TOKENS_RE = re.compile(r"[\W_]+|(?<=[a-z])(?=[A-Z])")
 
@@ -41,7 +41,7 @@ _KINDS = {
     "archives": ("tar", "tgz", "gz", "bz2", "xz", "zst", "zip", "rar", "7z"),
 }  # fmt: skip
 _KIND_OF = {extension: kind for kind, extensions in _KINDS.items() for extension in extensions}
-#: Papers that come with a dataset and are no part of it.
+#: Documents that come with a dataset and are not part of it.
 _PAPERS_RE = re.compile(
     r"(readme|license|licence|copying|copyright|notice|citation|changelog|sha256sums|md5sums|checksums|thumbs\.db|desktop\.ini)"
     r"([._-].*)?",
@@ -60,23 +60,23 @@ def extension_of(name: str) -> str:
 
 
 def kind_of(name: str) -> str:
-    """What a file holds, by its extension: images, texts, tables, metadata, arrays, ...; "" for anything else."""
+    """The kind of a file's content, by its extension: images, texts, tables, metadata, arrays, ...; "" for anything else."""
     return "" if is_paper(name) else _KIND_OF.get(extension_of(name), "archives" if is_volume(name) else "")
 
 
 def is_paper(name: str) -> bool:
-    """Whether a file comes with a dataset and is no part of it: README, LICENSE, lists of checksums."""
+    """Whether a file comes with a dataset and is not part of it: README, LICENSE, lists of checksums."""
     return _PAPERS_RE.fullmatch(name) is not None
 
 
 def is_image(name: str) -> bool:
-    """Whether a file is taken for an image."""
+    """Whether a file counts as an image."""
     stem, dot, extension = name.rpartition(".")
     return bool(stem and dot) and extension.lower() in TYPE_OF_EXTENSION
 
 
 def caption_word(name: str) -> str | None:
-    """What a folder of captions is called, or holds in its name (``blip_captions``); None for any other folder."""
+    """The word for captions in a folder's name (``captions``, ``blip_captions``); None for any other folder."""
     lower = name.lower()
     if lower in CAPTION_FOLDERS:
         return lower
@@ -84,7 +84,7 @@ def caption_word(name: str) -> str | None:
 
 
 def is_volume(name: str) -> bool:
-    """Whether a file is one of the volumes that an archive was cut into."""
+    """Whether a file is a volume of a split archive."""
     return _VOLUME_RE.fullmatch(name) is not None
 
 

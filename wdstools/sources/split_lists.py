@@ -1,7 +1,7 @@
-"""Lists of the images of each split, as they lie in a tree: ``train.txt``, ``meta/test.txt``, ``ImageSets/Main/val.txt``.
+"""Lists of the images of each split in a tree: ``train.txt``, ``meta/test.txt``, ``ImageSets/Main/val.txt``.
 
-A line is the path or the name of an image, with or without its extension; what follows a comma, a tab or a space is left out. A file is such a
-list where its name tells a split and most of its first lines name images that are there.
+A line is the path or the name of an image, with or without its extension; anything after a comma, a tab or a space is ignored. A file is such a
+list if its name says a split and most of its first lines name existing images.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from wdstools.sources.table_paths import ImageNames
     from wdstools.sources.tree import Tree
 
-#: What the entries of a list may be called in its name.
+#: Words for the entries of a list, in its name.
 _NOUN_RE = re.compile(
     r"(?<=[A-Za-z0-9])[_-]?(images?|imgs?|lists?|ids?|files?|filenames?|names?|paths?)$", re.IGNORECASE
 )
@@ -38,7 +38,7 @@ _WIDEST_LINE = 1 << 16
 
 @dataclass(slots=True)
 class SplitLists:
-    """What lists say: the split of each image by path. ``read`` are the lists, by folder."""
+    """What lists say: the split of each image, by path. ``read`` are the lists, by folder."""
 
     tree: Tree
     found: Survey
@@ -49,38 +49,42 @@ class SplitLists:
     notes: list[str] = field(default_factory=list)
     #: Lines of each list that name no image.
     _lost: dict[str, list[Skip]] = field(default_factory=lambda: defaultdict(list))
-    #: Lists whose lines say more than names.
+    #: Lists whose lines have more than names.
     _more: list[str] = field(default_factory=list)
 
     def run(self, taken: Mapping[str, list[str]]) -> None:
-        """Read every list; ``taken`` are the tables, which are none."""
+        """Read every list; ``taken`` are the tables, which are not lists."""
         named, beside = self._read(taken)
         if not named:
             return
         splits = {split for images in named.values() for split in images.values()}
         where = some_of(sorted(map(shown, named)))
         if len(splits) == 1:
-            self.notes.append(f"{where} is not used: one list divides nothing; --split {next(iter(splits))}=FILE does")
+            self.notes.append(
+                f"{where} is not used: one list does not define splits; --split {next(iter(splits))}=FILE uses it"
+            )
             return
         contradiction = self._divide(named)
         used = named if contradiction is None else self._of_one_folder(named)
         if not used:
             self.notes.append(
-                f"lists of splits are not used: {contradiction}; --split NAME=FILE, repeated, says which lists divide it"
+                f"lists of splits are not used: {contradiction}; choose the lists with --split NAME=FILE, repeated"
             )
             return
         if others := [path for path in named if path not in used]:
-            self.notes.append(f"lists of another division are not used: {some_of(sorted(map(shown, others)))}")
+            self.notes.append(
+                f"lists of another division into splits are not used: {some_of(sorted(map(shown, others)))}"
+            )
         for folder, names in _by_folder((*used, *(name for path in used for name in beside.get(path, ())))).items():
             self.read[folder] += names
         self.skips += [skip for path in used for skip in self._lost[path]]
         self.notes.append(f"splits from {some_of(sorted(map(shown, used)))}: {counted(len(self.split_of), 'image')}")
         more = [path for path in self._more if path in used]
         if more:
-            self.notes.append(f"what follows the names of images in them is not packed, as in {shown(more[0])}")
+            self.notes.append(f"text after the names of images in these lists is not packed, as in {shown(more[0])}")
 
     def _read(self, taken: Mapping[str, list[str]]) -> tuple[dict[str, dict[str, str]], dict[str, list[str]]]:
-        """The split of each image that a list names, by list; and the lists that were read with one."""
+        """The split of each image in a list, by list; and other lists that were needed to read one."""
         named: dict[str, dict[str, str]] = {}
         beside: dict[str, list[str]] = {}
         for partition in partitions(self.tree, self.found, self.images):
@@ -95,23 +99,23 @@ class SplitLists:
         return named, beside
 
     def _divide(self, named: Mapping[str, dict[str, str]]) -> str | None:
-        """Give each image its split; gives, for people, where lists contradict each other: they are no division then."""
+        """Give each image its split; if lists contradict each other, use none and return where, for people."""
         self.split_of.clear()
         splits = {split for images in named.values() for split in images.values()}
         for path, images in named.items():
             own = set(images.values())
             parts = UNIONS.get(next(iter(own), ""), ()) if len(own) == 1 else ()
             if parts and splits.issuperset(parts):
-                continue  # what is in it is in the lists of its parts
+                continue  # its images are in the lists of its parts
             for image, split in images.items():
                 other = self.split_of.setdefault(image, split)
                 if other != split:
                     self.split_of.clear()
-                    return f"{shown(image)} is in those of {other} and {split} ({shown(path)})"
+                    return f"{shown(image)} is in the lists of {other} and {split} ({shown(path)})"
         return None
 
     def _of_one_folder(self, named: Mapping[str, dict[str, str]]) -> dict[str, dict[str, str]]:
-        """The lists of the folder that divides the most images, where each folder has a division of its own, as VOC's Main and Segmentation."""
+        """The lists of the folder that divides the most images, if folders have different divisions, as VOC's Main and Segmentation."""
         folders: dict[str, dict[str, dict[str, str]]] = defaultdict(dict)
         for path, images in named.items():
             folders[path.rpartition("/")[0]][path] = images
@@ -124,7 +128,7 @@ class SplitLists:
         return {}
 
     def agree(self, split_of: Callable[[str], str | None]) -> None:
-        """Where folders are splits, lists that say the same are read, and others are not used."""
+        """If folders are splits, use lists only if they agree with the folders."""
         other = next((image for image, split in self.split_of.items() if split_of(image) != split), None)
         if other is not None:
             self.notes = [f"lists of splits are not used: {shown(other)} is in another split by its folder"]
@@ -147,7 +151,7 @@ class SplitLists:
                     yield folder, name, split
 
     def _list(self, folder: str, name: str, split: str) -> list[str] | None:
-        """The images that a list names; None where it is none. Lines that name none are skipped, each with its number."""
+        """The images in a list; None if it is not a list. Lines that name no image are skipped, each with its number."""
         path = join_path(folder, name)
         held = self.tree.list(folder)
         with open_member(self.tree, path, held.entry(name) if held else None) as file:

@@ -1,6 +1,6 @@
-"""What a tree of files looks like: where its images lie, which folders are splits, and where captions may be.
+"""Surveys a tree of files: where its images are, which folders are splits, and where captions may be.
 
-Names decide, and only these: a single folder at the top is passed through; a folder called like a split (``train``, ``Test``,
+Only names decide: a single folder at the top is passed through; a folder named like a split (``train``, ``Test``,
 ``val2017``, ``seg_train``) is one, also below or above a folder of images (``images/train``, ``train/images``); in a split whose
 images all lie in folders these are labels. Everything else is part of the sample's id.
 """
@@ -38,9 +38,9 @@ _SIDE_EXTENSIONS = frozenset(suffix[1:] for suffix in (*TEXT_SUFFIXES, *JSON_SUF
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A folder of images: the split and label of its samples, what stands before their stems in an id, and where captions may lie.
+    """A folder of images: the split and label of its samples, the prefix of their stems in an id, and where captions may be.
 
-    ``sides`` are folders of captions, nearest first, with the suffixes to try; an empty tuple of suffixes: the usual ones.
+    ``sides`` are folders of captions, nearest first, with the suffixes to try; an empty tuple means the usual ones.
     """
 
     folder: str
@@ -49,7 +49,7 @@ class Place:
     id_dir: str = ""
     sides: tuple[tuple[str, tuple[str, ...]], ...] = ()
     template: str = ""
-    #: Folders beside that of the images whose files belong to them, and what each file is: a mask, an embedding.
+    #: Other folders whose files belong to the images, and the kind of their files: a mask, an embedding.
     parallels: tuple[tuple[str, str], ...] = ()
 
 
@@ -66,11 +66,11 @@ class _Facts:
 
 @dataclass(slots=True)
 class Survey:
-    """A tree after one pass. ``base`` is the folder in which the layout begins; ``places`` are the folders of images in it."""
+    """A tree after one pass. ``base`` is the folder where the layout begins; ``places`` are the folders of images in it."""
 
     base: str = ""
     places: list[Place] = field(default_factory=list)
-    #: Folders that no split holds though others are splits: their images are outside the layout.
+    #: Folders in no split, though others are splits: their images are outside the layout.
     outside: list[str] = field(default_factory=list)
     #: Every folder, in order.
     folders: dict[str, _Facts] = field(default_factory=dict)
@@ -105,7 +105,7 @@ def survey(tree: Tree) -> Survey:
     found.base, copies = begin(tree, found.folders)
     for copy in copies:
         found.folders = {path: facts for path, facts in found.folders.items() if not f"{path}/".startswith(f"{copy}/")}
-        found.notes.append(f"{copy} holds the same images once more: it is outside the layout")
+        found.notes.append(f"{copy} contains a second copy of the images: it is outside the layout")
     splits = _Splits(found)
     given = [path for path, facts in found.folders.items() if facts.images and splits.holds(path)]
     parallels = find_parallels(tree, found.folders, given, splits.parts)
@@ -142,7 +142,7 @@ def survey(tree: Tree) -> Survey:
         id_dir = "/".join(_without(rest, renamed) if split is None else rest[1:] if label is not None else rest)
         if one.word in kept:
             id_dir, pattern = join_path(one.word, id_dir).rstrip("/"), [part for part in pattern if part != "{split}"]
-        before = pattern if split is not None or renamed != 0 else rest[:1]  # images/, which is no part of the id
+        before = pattern if split is not None or renamed != 0 else rest[:1]  # images/, which is not part of the id
         template = "/".join([*before, *(["{label}"] if label is not None else []), "{id}.*"])
         texts = tuple((side, ()) for side in sides)
         found.places.append(Place(path, split, label, id_dir, texts, template, tuple(parallels.get(path, ()))))
@@ -152,7 +152,7 @@ def survey(tree: Tree) -> Survey:
 
 @dataclass(frozen=True, slots=True)
 class _Described:
-    """A folder of images: its split and the part of its path that names it, the pattern up to there, and the parts behind."""
+    """A folder of images: its split, the part of its path that names the split, the pattern up to there, and the parts after it."""
 
     path: str
     split: str | None
@@ -162,7 +162,7 @@ class _Described:
 
 
 def _flat_splits(found: Survey, described: list[_Described]) -> set[str | None]:
-    """The splits whose images lie in no folders of classes: none, or not most of them do. Strays beside classes are told."""
+    """The splits without folders of classes: at most a minority of their images is in one. Other single images are reported."""
     loose: Counter[str | None] = Counter()
     classed: Counter[str | None] = Counter()
     for one in described:
@@ -171,12 +171,12 @@ def _flat_splits(found: Survey, described: list[_Described]) -> set[str | None]:
     for one in described:
         if one.split is not None and not one.rest and one.split not in flat:
             images = counted(found.folders[one.path].images, "image")
-            found.notes.append(f"{images} in {one.path} beside its folders of classes: without a label, skipped")
+            found.notes.append(f"{images} in {one.path} next to its class folders: skipped for lack of a label")
     return flat
 
 
 def _kept_words(tree: Tree, found: Survey, described: list[_Described]) -> set[str]:
-    """Of the folders that are one split, those whose names stay in the keys: they say more (``trainA``), or names in them are the same."""
+    """Among folders of the same split, those whose names stay in the keys: they say more (``trainA``), or have files with equal names."""
     kept: set[str] = set()
     words: dict[str, set[str]] = {}
     for one in described:
@@ -185,17 +185,17 @@ def _kept_words(tree: Tree, found: Survey, described: list[_Described]) -> set[s
     for split, names in sorted(words.items()):
         more = {name for name in names if beside_split(name)}
         mine = more if len({beside_split(name) for name in names}) > 1 else set[str]()
-        mine |= {name for name in more if len(beside_split(name)) == 1}  # testA alone is as beside testB
+        mine |= {name for name in more if len(beside_split(name)) == 1}  # testA alone is treated as if testB were there
         if len(names) > 1 and not mine and _meet(tree, [one for one in described if one.split == split]):
             mine = names
         if mine:
-            found.notes.append(f"keys of split {split} keep the names of its folders: {', '.join(sorted(mine))}")
+            found.notes.append(f"keys of split {split} include the names of its folders: {', '.join(sorted(mine))}")
         kept |= mine
     return kept
 
 
 def _meet(tree: Tree, described: list[_Described]) -> bool:
-    """Whether images of folders with other words have one name behind these."""
+    """Whether images in folders with different words have the same path below these."""
     seen: dict[tuple[str, ...], str] = {}
     for one in described:
         held = tree.list(one.path)
@@ -210,7 +210,7 @@ def _without(rest: list[str], place: int | None) -> list[str]:
 
 
 class _Splits:
-    """Reads the parts of paths."""
+    """Interprets the parts of paths."""
 
     def __init__(self, found: Survey) -> None:
         self.found = found
@@ -225,7 +225,7 @@ class _Splits:
         self._numbered = _one_numbered({path.rpartition("/")[2] for path in found.folders})
 
     def holds(self, path: str) -> bool:
-        """Whether a folder lies below the base."""
+        """Whether a folder is below the base."""
         base = self.found.base
         return not base or path == base or path.startswith(base + "/")
 
@@ -247,11 +247,11 @@ class _Splits:
         return split
 
     def split_of(self, name: str) -> str | None:
-        """The split that a folder's whole name is a word for."""
+        """The split for which a folder's whole name is a word."""
         return split_of_word(name)
 
     def behind_labels(self, given: list[str]) -> bool:
-        """Whether every image lies in LABEL/SPLIT/, and there are several splits."""
+        """Whether every image is in LABEL/SPLIT/, and there are several splits."""
         parts = [self.parts(path) for path in given]
         if not parts or any(
             len(p) < _LABEL_AND_SPLIT or split_of_word(p[0]) or p[0].lower() in IMAGE_FOLDERS for p in parts
@@ -261,7 +261,7 @@ class _Splits:
         return None not in splits and len(splits) > 1
 
     def describe(self, parts: list[str]) -> tuple[str | None, str, list[str], list[str]]:
-        """Split, the part that names it, the pattern of the parts that lead to it, and the parts behind."""
+        """The split, the part that names it, the pattern of the parts up to it, and the parts after it."""
         at = 1 if len(parts) > 1 and parts[0].lower() in IMAGE_FOLDERS else 0
         split = self._split_of(parts[at]) if len(parts) > at else None
         if split is None:
@@ -274,7 +274,7 @@ class _Splits:
         return split, parts[at], pattern, rest
 
     def sides(self, path: str) -> tuple[list[str], int | None]:
-        """Folders in which captions of a folder's images may lie; and which part of its path stands for the caption folder's."""
+        """The folders where captions of a folder's images may be, and the part of its path that the caption folder's replaces."""
         folders = self.found.folders
         parts, base = self.parts(path), self.found.base
         sides, renamed = [path], None
@@ -294,7 +294,7 @@ class _Splits:
         return sides, renamed
 
     def _of_captions(self, above: str) -> list[tuple[str, bool]]:
-        """The folders of captions in a folder, and whether their whole names say so; these first."""
+        """The folders of captions in a folder, and whether their whole names say so; those come first."""
         if above not in self._captions:
             names = {name.lower(): name for name in reversed(self.found.folders[above].folders)}
             whole = [(names[word], True) for word in CAPTION_FOLDERS if word in names]
@@ -303,12 +303,12 @@ class _Splits:
         return self._captions[above]
 
     def _go_together(self, name: str, parts: list[str]) -> bool:
-        """Whether a folder's name tells no other split than the parts of a path: ``labels_val`` has nothing for ``images_train``."""
+        """Whether a folder's name says no other split than the parts of a path: ``labels_val`` has nothing for ``images_train``."""
         split = _in_name(name)
         return split is None or split in map(_in_name, parts)
 
     def tell(self) -> None:
-        """Different words that lead to one split; and words that look like splits and are not taken for them."""
+        """Report different words for one split, and words that look like splits but are not used as such."""
         found = self.found
         for split, names in sorted(self._words.items()):
             if found.has_splits and len({name.lower() for name in names}) > 1:
@@ -325,7 +325,7 @@ class _Splits:
 
 
 def _one_numbered(names: set[str]) -> dict[str, str]:
-    """Folders named after a split, with a digit (``test1``), where no other folder is of that split."""
+    """Folders named after a split with a digit (``test1``), if no other folder is that split."""
     splits = Counter(split for name in names if (split := split_of_word(name.rstrip(_DIGITS))) is not None)
     found = {name: split_of_word(name[:-1]) for name in names if name[-1:].isdigit() and split_of_word(name) is None}
     return {name: split for name, split in found.items() if split is not None and splits[split] == 1}

@@ -1,4 +1,4 @@
-"""A table of samples as a source: one row an image, or several for an image of several captions."""
+"""A table of samples as a source: one row per image, or several for an image with several captions."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from wdstools.sources.base import SourceOpener
     from wdstools.sources.rows import NumberedRow
 
-#: Names that Hugging Face gives to a table of metadata beside images.
+#: Names that Hugging Face gives to a metadata table next to images.
 METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 __all__ = ["METADATA_NAMES", "TABLE_EXTENSIONS", "TableSource"]
 
@@ -53,7 +53,7 @@ class TableSource:
     """A table whose rows name images, with paths relative to the table's folder.
 
     Columns: a path (``path``, ``file_name``, ``image``), and optionally ``caption`` or ``text``, ``label``, ``split``,
-    ``id``; ``tables`` names others. Other columns become the sample's ``json``. Rows of one image are one sample with several captions.
+    ``id``; ``tables`` can name others. Further columns become the sample's ``json``. Rows of one image become one sample with several captions.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class TableSource:
         self._follow_links = follow_links
 
     def list(self) -> Listing:
-        """List the rows; images are not opened, but their existence is looked up folder by folder."""
+        """List the rows; images are not opened, but their existence is checked folder by folder."""
         rows = self._rows()
         if not rows.said and not rows.skips:
             raise damaged(self.path, "it has no rows")
@@ -77,11 +77,11 @@ class TableSource:
         rows.add(captions)
         if not rows.types:
             raise EmptySourceError(
-                "the table names no image that exists",
+                "the table does not name any existing image",
                 code="source-empty",
                 where=self.path,
                 got=first_skips(rows.skips) or "no rows",
-                hint=f"paths count from the table's folder, {rows.folder}; give that folder, and images are found by their names",
+                hint=f"paths are relative to the table's folder, {rows.folder}; give that folder instead to find images by name",
                 skips=tuple(rows.skips),
             )
         samples, labels = rows.builder.table(), tuple(sorted(rows.labels))
@@ -105,7 +105,7 @@ class TableSource:
         )
 
     def _rows(self) -> Rows:
-        """Everything that the table says."""
+        """All rows of the table."""
         rows = Rows(self.path, self._tables, follow_links=self._follow_links)
         try:
             with buffered_plain(self.path) as file:
@@ -116,7 +116,7 @@ class TableSource:
 
 
 class Rows:
-    """What the rows say of each image, and then runs of samples that share split, label and folder."""
+    """What the rows say about each image, from which come runs of samples that share split, label and folder."""
 
     def __init__(self, table: str, rules: TableRules, *, follow_links: bool) -> None:
         self.table = table
@@ -127,9 +127,9 @@ class Rows:
         self.skips: list[Skip] = []
         self.labels: set[str] = set()
         self.types: Counter[str] = Counter()
-        #: What is said of each image, by path and key.
+        #: What rows say about each image, by path and key.
         self.said: dict[tuple[str, str | None], Said] = {}
-        #: Images that are there and that a row keeps from being packed.
+        #: Existing images that a row keeps from being packed.
         self.refused: set[str] = set()
         self.notes: list[str] = []
         self._follow = follow_links
@@ -137,7 +137,7 @@ class Rows:
         self._names: dict[str, set[str]] = {}
 
     def read(self, rows: Iterable[NumberedRow]) -> None:
-        """Read every row, and bring those of one image together."""
+        """Read every row, and combine those of one image."""
         known: set[str] | None = None
         for number, row in rows:
             where = f"row {number} of the table"
@@ -147,7 +147,10 @@ class Rows:
                 continue
             if known is None and holds_images([row]):
                 raise UsageError(
-                    "the table holds the images themselves", code="table-holds-images", where=self.table, hint=IN_TABLE
+                    "the table contains the images themselves",
+                    code="table-holds-images",
+                    where=self.table,
+                    hint=IN_TABLE,
                 )
             if known is None or not row.keys() <= known:
                 known = {*(known or ()), *row}
@@ -169,13 +172,13 @@ class Rows:
                 self.said[place] = said
 
     def account(self) -> dict[str, int]:
-        """The table and the images that it names and that are there, by class."""
+        """The account of the table and the existing images that it names."""
         packed = sum(self.types.values())
         named = {path for path, _ in self.said} | self.refused
         return {"files": 1 + len(named), "samples": packed, "read": 1, "skipped": len(named) - packed}
 
     def add(self, captions: str) -> None:
-        """Make samples of what was read."""
+        """Make samples from the rows."""
         self.notes += bring_together(self.said.values())
         lists = any(len(said.captions) > 1 for said in self.said.values())
         more = any(said.more for said in self.said.values()) or (lists and self.rules.several_captions == "all")
@@ -214,23 +217,23 @@ class Rows:
         return FolderOpener(self.folder)
 
     def _beside(self, path: str) -> dict[str, Any]:
-        """What else is known of an image that is there."""
+        """Further parts of an existing image's sample."""
         del path
         return {}
 
     def _id_of(self, folder: str) -> str:
-        """What of an image's folder goes into its key."""
+        """The part of an image's folder that goes into its key."""
         return folder
 
     def _held(self, folder: str) -> set[str]:
-        """The names in a folder; none where there is no such folder."""
+        """The names in a folder; none if there is no such folder."""
         try:
             return set(os.listdir(os.path.join(self.folder, folder)))
         except (OSError, ValueError):
             return set()
 
     def _place(self, given: object) -> tuple[str, str | None]:
-        """The image's path below the table's folder, and why it cannot be taken, if it cannot."""
+        """The image's path below the table's folder, and the reason if it cannot be used."""
         if given is None or given == "" or isinstance(given, dict | list | bytes | float):
             return "", "path-missing"
         name = str(given)
@@ -249,7 +252,7 @@ class Rows:
         return path, None if self._follow or self._inside(path) else "link-outside"
 
     def _plain(self, name: str) -> str:
-        """A path of the table below its folder; one that leads there by way of the root, too."""
+        """A path from the table relative to its folder; an absolute path to a place in the folder becomes relative."""
         if os.path.exists(os.path.join(self.folder, name)) and "\\" in name:
             return name
         path = plain_path(name)
@@ -266,7 +269,7 @@ class Rows:
 
 
 def _refuse(said: Said, caption: str | None, captions: str) -> tuple[str, str] | None:
-    """Why an image is no sample, with the detail; None if it is one."""
+    """The reason and detail if an image is not a sample; None if it is one."""
     if said.refused is not None:
         return said.refused
     if caption is not None and not is_text(caption):

@@ -1,4 +1,4 @@
-"""Which image of a tree a row of a table means: by its path, else by its name, its split and its label."""
+"""Finds the image of a tree that a row of a table means: by its path, else by its name, split and label."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NAMED = 3
 
 
 def plain_path(name: str) -> str:
-    """A path of a table as it would stand below the source: ``./a/../x.jpg`` is ``x.jpg``, backslashes are slashes."""
+    """A path from a table as a path below the source: ``./a/../x.jpg`` is ``x.jpg``, backslashes are slashes."""
     if "://" in name:
         with contextlib.suppress(ValueError):  # "Invalid IPv6 URL"
             name = unquote(urlsplit(name).path).lstrip("/")
@@ -31,13 +31,13 @@ def plain_path(name: str) -> str:
 
 
 def leads_outside(path: str) -> bool:
-    """Whether a plain path is none below the source."""
+    """Whether a plain path is outside the source."""
     return path.startswith(("/", "../")) or path == ".." or path[1:2] == ":"
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The image that a name means; None with a stable reason and, for people, why. ``how`` tells that the name is not quite its own."""
+    """The image that a name means; or None, with a stable reason and a detail for people. ``how`` says in what the name differs."""
 
     path: str | None = None
     reason: str = ""
@@ -54,17 +54,17 @@ class ImageNames:
     _names: dict[str, frozenset[str]] = field(default_factory=dict)
     _places: dict[str, Place] = field(default_factory=dict)
     _by: tuple[dict[str, list[str]], ...] = ()
-    #: Folders of images that are members of others: masks.
+    #: Folders of images that are members of others, such as masks.
     _members: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        """Masks are no samples."""
+        """Exclude masks, which are not samples."""
         self._members = frozenset(folder for place in self.found.places for folder, _ in place.parallels)
 
     def find(self, folder: str, given: object, split: str | None = None, label: str | None = None) -> Match:
-        """The image that a row of a table in ``folder`` names: from there, from the base, otherwise the one of that name.
+        """The image that a row of a table in ``folder`` names: by path from there, by path from the base, or by name.
 
-        Of several of one name it is the one below ``folder``, whose path ends as the given one does, or that lies in the row's split or label.
+        Of several with one name it is the one below ``folder``, whose path ends like the given one, or that is in the row's split or label.
         """
         if given is None or given == "" or isinstance(given, dict | list | bytes) or "\0" in str(given):
             return Match(reason="path-missing")
@@ -87,17 +87,17 @@ class ImageNames:
         return Match(reason="path-outside" if outside else "image-missing")
 
     def _alike(self, base: str) -> list[tuple[str, list[str]]]:
-        """Images that a name without folders may mean, the likeliest first."""
+        """Images that a name without folders may mean, the most likely first."""
         names, stems, folded = self._by or self._index()
         return [
             ("", names.get(base, [])),
             ("", stems.get(base, [])),
-            ("in other capitals", folded.get(base.lower(), [])),
+            ("in another case", folded.get(base.lower(), [])),
             ("with another extension", stems.get(base.rpartition(".")[0], []) if is_image(base) else []),
         ]
 
     def _narrow(self, alike: list[str], tail: str, split: str | None, label: str | None) -> list[str]:
-        """Those whose paths end most as the given one does; of these, those of the split, and of the label."""
+        """The images whose paths share the longest end with the given one; of these, those in the split, and with the label."""
         if len(alike) > 1 and "/" in tail:
             wanted = tail.lower().split("/")[-2::-1]
             ends = {path: _common(path.lower().split("/")[-2::-1], wanted) for path in alike}
@@ -150,7 +150,7 @@ def _folder_name(path: str) -> str:
 
 
 def _common(one: list[str], other: list[str]) -> int:
-    """How many of the first parts are the same."""
+    """How many leading parts are equal."""
     count = 0
     for a, b in zip(one, other, strict=False):
         if a != b:

@@ -1,4 +1,4 @@
-"""Tables that lie among the images of a tree: which of its files are some, and what they say of each image."""
+"""Tables among the images of a tree: which of its files are tables, and what they say about each image."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
     from wdstools.sources.survey import Survey
     from wdstools.sources.tree import Tree
 
-#: Files called so are tables, or damaged ones.
+#: Files with these stems are tables, or damaged tables.
 _SURE_STEMS = ("metadata", "captions")
 _LOOSE_STEMS = ("captions", "results", "annotations", "metadata", "labels", "flickr", "list_")
-#: Rows that are looked at before a file is taken for a table of these images.
+#: How many rows are looked at before a file counts as a table of these images.
 _PROBED_ROWS = 200
-#: A folder with more JSON files than these holds one an image.
+#: A folder with more JSON files than this has one per image.
 _MOST_JSON_TABLES = 64
 
 
 def load_columns(names: Iterable[str], rules: TableRules, where: str, *, alone: bool = True) -> Columns:
-    """The meaning of a table's columns; there must be one that names the image. Raises UsageError (``table-no-path``)."""
+    """The meaning of a table's columns; one must name the image. Raises UsageError (``table-no-path``)."""
     listed = list(names)
     columns = columns_of(listed, rules, where, alone=alone)
     if columns.path is None and columns.key is None:
@@ -56,9 +56,9 @@ def load_columns(names: Iterable[str], rules: TableRules, where: str, *, alone: 
 
 @dataclass(slots=True)
 class Tables:
-    """What the tables of a tree say, by the path of each image.
+    """What the tables of a tree say, by the path of the image.
 
-    ``read`` are the tables, by folder; ``strays`` the rows that name no image of the tree.
+    ``read`` are the tables, by folder; ``strays`` the rows that name no image in the tree.
     """
 
     tree: Tree
@@ -71,11 +71,11 @@ class Tables:
     images: ImageNames = field(init=False)
     #: Tables that hold the bytes of images.
     holding: list[str] = field(default_factory=list)
-    #: The columns of each table that was looked at.
+    #: The columns of each examined table.
     _columns: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """The images are those of the tree."""
+        """Index the images of the tree."""
         self.images = ImageNames(self.tree, self.found)
 
     def run(self) -> None:
@@ -94,14 +94,16 @@ class Tables:
         self.notes += bring_together(self.rows.values())
 
     def refuse_absent(self, *, documents: bool = False) -> None:
-        """Raise UsageError for a column that was asked for and that no table has; ``documents`` may have a name for captions."""
+        """Raise UsageError for a given column that no table has; with ``documents``, the caption column may be a name in JSON files."""
         there = {name.lower().strip() for names in self._columns.values() for name in names}
         for meaning, asked in self.rules.asked.items():
             if documents and meaning == "caption":
                 continue
             where = option(f"{meaning}_column")
             if not self._columns:
-                raise UsageError("there is no table, so this does nothing", code="option-idle", where=where, got=asked)
+                raise UsageError(
+                    "there is no table, so this option does nothing", code="option-idle", where=where, got=asked
+                )
             if asked.lower() not in there:
                 listed = "; ".join(f"{path}: {', '.join(names)}" for path, names in self._columns.items())
                 raise UsageError(
@@ -133,7 +135,7 @@ class Tables:
                     continue
                 if _FORM_RE.match(stem):
                     self.notes.append(
-                        f"{shown(join_path(folder, name))} is not used: a form to fill in, whose values mean nothing"
+                        f"{shown(join_path(folder, name))} is not used: it is a sample submission, whose values mean nothing"
                     )
                     continue
                 if extension.lower() == "txt" and not stem.lower().startswith(_LOOSE_STEMS):
@@ -142,7 +144,7 @@ class Tables:
                     yield folder, name
 
     def _table(self, folder: str, path: str) -> bool:
-        """Read one; whether it is a table of these images. What is none gives no skips."""
+        """Read a file; returns whether it is a table of these images. If not, it adds no skips."""
         first: list[NumberedRow] = []
         with self._open(path) as file:
             numbered = read_rows(file, path)
@@ -163,7 +165,7 @@ class Tables:
                 if path.rpartition("/")[2].rpartition(".")[0].lower() == "metadata":
                     raise
                 self._tell_unused(
-                    path, f"no column names images, of {', '.join(names)[:200]}: --path-column says which"
+                    path, f"none of its columns names images ({', '.join(names)[:200]}): choose one with --path-column"
                 )
                 return False
             named = sum(self._image(folder, path, row, columns).path is not None for row in good)
@@ -172,20 +174,22 @@ class Tables:
                 first_name = next((row[column] for row in good if row.get(column)), None)
                 if good and first_name is not None:
                     said = shown(str(first_name)[:_SHOWN])
-                    self._tell_unused(path, f"no row names an image that is here, as {said} in column {column}")
+                    self._tell_unused(
+                        path, f"no row names an image in this source, for example {said} in column {column}"
+                    )
                 return False
             odd: Counter[str] = Counter()
             for number, row in (*first, *numbered):
                 self._row(folder, (path, number), row, columns, odd)
         self.notes += [
-            f"{path}: {counted(count, 'row')} in which images are called {how}" for how, count in sorted(odd.items())
+            f"{path}: {counted(count, 'row')} in which images are named {how}" for how, count in sorted(odd.items())
         ]
         return True
 
     def _likeliest(self, columns: Columns, folder: str, path: str, rows: list[dict[str, object]]) -> Columns:
-        """The columns, of which that one names images that does so most often: a URL may, and an id beside it does."""
+        """The columns, with the path column that names existing images most often: a URL may do so less often than an id."""
         if columns.path is not None and self.rules.key_column is None:
-            columns = replace(columns, key=None)  # what has no meaning is kept as it is
+            columns = replace(columns, key=None)  # columns without a meaning are kept as they are
         if self.rules.path_column is not None or not rows:
             return columns
         names = [
@@ -198,7 +202,7 @@ class Tables:
         return tried[counts.index(max(counts))]
 
     def _tell_unused(self, path: str, why: str) -> None:
-        """A table is not used, and why; lists and documents of other kinds are no tables."""
+        """Report that a table is not used, and why; not for other kinds of lists and documents."""
         if path.lower().endswith(TABLE_EXTENSIONS) or path.rpartition("/")[2].rpartition(".")[0].lower() in _SURE_STEMS:
             self.notes.append(f"{shown(path)} is not used: {why}")
 
@@ -237,18 +241,18 @@ class Tables:
                 self.rows[match.path] = said
 
     def _open(self, path: str) -> BinaryIO:
-        """A table's bytes, one block after the other."""
+        """Open a table for reading in blocks."""
         folder, _, name = path.rpartition("/")
         held = self.tree.list(folder)
         return open_member(self.tree, path, held.entry(name) if held else None)
 
 
-#: Competitions give one, with the same value in each row.
+#: A sample submission of a competition, with the same value in each row.
 _FORM_RE = re.compile(r"sample_?submission", re.IGNORECASE)
 
 
 def describing(folders: Iterable[str], names: Iterable[str]) -> set[str]:
-    """Files that img2dataset writes beside a folder of images, and that say nothing more: ``00000.parquet``, ``00000_stats.json``."""
+    """Files that img2dataset writes next to a folder of images and that add no information: ``00000.parquet``, ``00000_stats.json``."""
     known, there = set(folders), set(names)
     numbered = {name.removesuffix(_STATS) for name in there if name.endswith(_STATS)} & known
     return {name for stem in numbered for name in (stem + _STATS, f"{stem}.parquet") if name in there}
@@ -263,21 +267,21 @@ def row_names(rows: Iterable[dict[str, object]]) -> list[str]:
 
 
 def _is_dictionary(rows: list[dict[str, object]]) -> bool:
-    """Whether rows are a document of words by names: such a one may be about something else than images."""
+    """Whether rows are a document of texts by name, which may be about something other than images."""
     return all(row.keys() == {"id", "caption"} for row in rows)
 
 
 _REFUSED = ""
 _SHOWN = 100
-#: What to do about tables that hold images, as Hugging Face writes them.
+#: What to do about tables that contain images, as Hugging Face writes them.
 IN_TABLE = (
-    "it holds the images themselves: write them as files first, as with datasets:"
+    "it contains the images themselves: write them to files first, for example with the datasets library:"
     " for n, row in enumerate(load_dataset('parquet', data_files=TABLE, split='train')): row['image'].save(f'{n}.png')"
 )
 
 
 def holds_images(rows: Iterable[dict[str, object]]) -> bool:
-    """Whether rows hold the bytes of images: Hugging Face has ``{"bytes": ..., "path": ...}``, others bytes alone."""
+    """Whether rows have the bytes of images: ``{"bytes": ..., "path": ...}`` from Hugging Face, or plain bytes."""
     values = [value for row in rows for value in row.values()]
     inner = [value.get("bytes") if isinstance(value, dict) else value for value in values]
     return any(isinstance(value, bytes) and bool(sniff(value[:_HEAD])) for value in inner)
@@ -287,7 +291,7 @@ _HEAD = 32
 
 
 def _key_of(row: dict[str, object], columns: Columns) -> str | None:
-    """The key that a row gives its image; None where it gives none, _REFUSED one that cannot be."""
+    """The key that a row gives its image; None if it gives none, _REFUSED if it is invalid."""
     given = row.get(columns.key) if columns.key and columns.path else None
     if given is None:
         return None
@@ -298,13 +302,13 @@ def _key_of(row: dict[str, object], columns: Columns) -> str | None:
 
 
 def _split_of_table(path: str) -> str | None:
-    """The split that a table's name tells: ``train.csv``, ``captions_val2017.json``."""
+    """The split in a table's name: ``train.csv``, ``captions_val2017.json``."""
     found = split_in_name(path.rpartition("/")[2].partition(".")[0])
     return found[0] if found else None
 
 
 def open_member(tree: Tree, path: str, entry: bytes | None) -> BinaryIO:
-    """A file of a tree, to be read from the front: of a folder where it lies, of an archive in memory."""
+    """A file of a tree, opened for reading: in place from a folder, in memory from an archive."""
     root = getattr(tree.opener, "path", None)
     if entry is None and root is not None:
         from wdstools.sources.readers import reading
@@ -319,7 +323,7 @@ def open_member(tree: Tree, path: str, entry: bytes | None) -> BinaryIO:
 
 
 def read_whole(reader: SourceReader, path: str, entry: bytes | None, most: int | None = None) -> bytes:
-    """A file's bytes through a source reader, whatever its size; raises NeedSpaceError where it is more than ``most``."""
+    """A file's bytes through a source reader, whatever its size; raises NeedSpaceError if it is larger than ``most``."""
     buffer = bytearray(min(_FIRST_GUESS, most or _FIRST_GUESS))
     while True:
         try:

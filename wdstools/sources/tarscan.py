@@ -1,4 +1,4 @@
-"""The members of a local tar: where each lies, without reading payloads."""
+"""The members of a local tar and their places, without reading payloads."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class TarMember:
-    """A member: its name, where its payload begins, and its size in bytes.
+    """A member: its name, the offset of its payload, and its size in bytes.
 
-    ``kind`` is ``file``, ``folder``, ``hard link``, ``symbolic link``, ``sparse file``, ``label`` (of the volume) or ``special``; ``target`` is what
-    a link names.
+    ``kind`` is ``file``, ``folder``, ``hard link``, ``symbolic link``, ``sparse file``, ``label`` (of the volume) or ``special``; ``target`` is the
+    target of a link.
     """
 
     name: str
@@ -57,8 +57,8 @@ class TarMember:
 def scan_tar(path: str, notes: HopNotes | None = None) -> Iterator[TarMember]:
     """The members of a plain tar (ustar, pax, GNU), in order; ``notes`` says how it ended.
 
-    Raises FormatError (``tar-damaged``) at a header that is not one, when the file ends inside a member, or when it ends
-    without an end of archive: what a cut download looks like.
+    Raises FormatError (``tar-damaged``) at an invalid header, if the file ends inside a member, or if it ends
+    without an end-of-archive marker, as a truncated download does.
     """
     notes = notes or HopNotes()
     try:
@@ -73,16 +73,16 @@ def scan_tar(path: str, notes: HopNotes | None = None) -> Iterator[TarMember]:
 
 
 def scan_tar_in(store: Store, key: str) -> Iterator[TarMember]:
-    """The members of a plain tar in any store, as far as they can be read; for a first look."""
+    """The members of a plain tar in any store, as far as they can be read, for a first look."""
     with headers_window(store, key) as window:
         for entry in hop(window.read, HopNotes(), window.bytes):
             yield _member(entry)
 
 
 def refuse_damage(notes: HopNotes, path: str, store: Store | None = None, key: str = "") -> None:
-    """Raise FormatError (``tar-damaged``, or ``not-a-tar`` with what it is) unless a tar ended as it should.
+    """Raise FormatError (``tar-damaged``, or ``not-a-tar`` with what it is) unless a tar ended properly.
 
-    It is at ``path``, or under a ``key`` of a store.
+    The tar is at ``path``, or under a ``key`` of a store.
     """
     if notes.end == "archive":
         return
@@ -106,20 +106,20 @@ def refuse_damage(notes: HopNotes, path: str, store: Store | None = None, key: s
 
 
 def told_of(notes: HopNotes, tar: str) -> Iterator[str]:
-    """What a person should know of how a tar that is taken ended."""
+    """Notes about how a tar that is used ended."""
     if notes.resumed:
-        yield f"{tar}: samples behind the end of an archive, byte {notes.resumed_at:,}, were taken too"
+        yield f"{tar}: samples after the end of an archive, byte {notes.resumed_at:,}, were taken too"
     if notes.trailing:
-        yield f"{tar}: {counted(notes.trailing, 'byte')} behind the end of the archive: no tar"
+        yield f"{tar}: {counted(notes.trailing, 'byte')} after the end of the archive, not a tar: ignored"
 
 
 def damage_skip(tar: str, error: FormatError, split: str | None = None) -> Skip:
-    """One tar of many that cannot be read: why, and what to do."""
+    """The skip for one tar of many that cannot be read: why, and what to do."""
     return Skip(error.code, tar, split, detail="; ".join(filter(None, (error.message, error.hint))))
 
 
 def scan_compressed(path: str) -> Iterator[TarMember]:
-    """The members of a compressed tar as far as they can be had; for a first look. Raises FormatError, StoreError."""
+    """The members of a compressed tar, as far as they can be read, for a first look. Raises FormatError, StoreError."""
     try:
         with open_plain(path) as file:
             window = StreamWindow(decompressed(file.readinto, path))

@@ -1,6 +1,6 @@
 """Trees of files: a folder, or a zip or tar of one that is never extracted.
 
-A tree lists one folder at a time, and opens a reader in each worker. Where a file lies travels as an opaque ``entry``.
+A tree lists one folder at a time, and opens a reader in each worker. The place of a file travels as an opaque ``entry``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _MAX_NAME = 4096
-#: The longest path that Linux opens at once, its end included.
+#: The longest path that Linux can open, including the terminating NUL.
 _MAX_PATH_BYTES = 4096
 _MAX_PART_BYTES = 255
 _MAX_DEPTH = 64
@@ -35,7 +35,7 @@ _NAMES_AT_HAND = 300_000
 
 @dataclass(slots=True)
 class Folder:
-    """One folder: names in it, sorted; ``entries`` of files in archives; ``hidden`` counts what is passed over."""
+    """One folder: the names in it, sorted; ``entries`` of files in archives; ``hidden`` counts hidden files."""
 
     folders: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
@@ -43,7 +43,7 @@ class Folder:
     hidden: int = 0
 
     def entry(self, name: str) -> bytes | None:
-        """Where an archive holds a file of this folder."""
+        """The entry of a file of this folder in an archive."""
         return self.entries[self.files.index(name)] if self.entries else None
 
 
@@ -52,28 +52,28 @@ class Tree(Protocol):
 
     @property
     def skips(self) -> list[Skip]:
-        """Files that are there but cannot be had, found so far."""
+        """Existing files that cannot be read, as far as found."""
 
     @property
     def notes(self) -> list[str]:
-        """What a person should know of how names were read."""
+        """Notes about how names were read."""
 
     @property
     def opener(self) -> SourceOpener:
-        """How a worker reads this tree's files."""
+        """Opens readers for this tree's files in a worker."""
 
     def list(self, folder: str) -> Folder | None:
-        """What a folder holds; None if there is no such folder."""
+        """The contents of a folder; None if there is no such folder."""
 
     def close(self) -> None:
-        """Let go of what is known of the files: of two million in an archive that is a hundred megabytes."""
+        """Forget the files: two million in an archive take a hundred megabytes."""
 
 
 class FolderTree:
     """A folder on disk. Links inside it are followed; a folder that contains itself is listed once.
 
-    A link that leads out of the folder is followed only with ``follow_links``: whoever made the folder could name any file
-    of this machine.
+    A link that leads out of the folder is followed only with ``follow_links``: otherwise whoever made the folder could name any file
+    on this machine.
     """
 
     def __init__(self, path: str, *, follow_links: bool = False) -> None:
@@ -84,7 +84,7 @@ class FolderTree:
         self._root = os.path.realpath(path)
         self._seen: dict[tuple[int, int], str] = {}
         self._told: set[str] = set()
-        #: Folders are asked for by several passes: these stay at hand, as many as their names leave room for.
+        #: Folders are listed by several passes: these are cached, as many as their names leave room for.
         self._at_hand: dict[str, Folder] = {}
         self._room = _NAMES_AT_HAND
         self._below: dict[str, int] = {}
@@ -95,7 +95,7 @@ class FolderTree:
         return FolderOpener(self.path)
 
     def list(self, folder: str) -> Folder | None:
-        """One scandir; nothing is stat'ed but links."""
+        """One scandir; only links are stat'ed."""
         if folder in self._at_hand:
             return self._at_hand[folder]
         found = self._scan(folder)
@@ -113,7 +113,7 @@ class FolderTree:
                     name = entry.name
                     if name[0] == ".":
                         self._hidden(entry, folder, found)
-                    elif entry.is_file(follow_symlinks=False):  # nearly all of them: keep their way short
+                    elif entry.is_file(follow_symlinks=False):  # nearly all entries: the fast path
                         found.files.append(name)
                     else:
                         self._add_other(entry, folder, found)
@@ -131,7 +131,7 @@ class FolderTree:
         return found
 
     def close(self) -> None:
-        """Forget what folders hold."""
+        """Forget the folders."""
         self._at_hand.clear()
 
     def _hidden(self, entry: os.DirEntry[str], folder: str, found: Folder) -> None:
@@ -148,13 +148,13 @@ class FolderTree:
             self._skip(join_path(folder, stands_for), "cloud-placeholder", detail)
 
     def _leave_out_long(self, folder: str, found: Folder) -> None:
-        """A reader opens files by their path below the root, and the system takes only so many bytes."""
+        """Skip files with too long a path: a reader opens files by their path below the root, which the system limits."""
         for name in [n for n in found.files if len(os.fsencode(join_path(folder, n))) >= _MAX_PATH_BYTES]:
             found.files.remove(name)
             self._skip(join_path(folder, name), "path-too-long", f"a path may have {_MAX_PATH_BYTES - 1:,} bytes")
 
     def _add_other(self, entry: os.DirEntry[str], folder: str, found: Folder) -> None:
-        """A folder, a link, or something odd."""
+        """Add a folder, a link, or something odd."""
         is_link = entry.is_symlink()
         path = join_path(folder, entry.name)
         if is_link and not os.path.exists(entry.path):
@@ -188,7 +188,7 @@ class FolderTree:
 
 
 def _broken(path: str) -> tuple[str, str]:
-    """Reason and detail of a link that leads nowhere."""
+    """The reason and detail for a link that leads nowhere."""
     if "/annex/objects/" in os.readlink(path):
         return "file-not-fetched", "git-annex has not fetched it: `git annex get` the folder first"
     return "link-broken", "a symbolic link that leads nowhere"
@@ -197,10 +197,10 @@ def _broken(path: str) -> tuple[str, str]:
 class ArchiveTree:
     """Folders made from an archive's list of members; names that lead outside are not listed.
 
-    Names and entries are kept as bytes, not as objects: two million members take a hundred megabytes.
+    Names and entries are kept as bytes, not as objects, so that two million members take a hundred megabytes.
     """
 
-    #: Files are found by where they lie, and so may have any names; otherwise by their names.
+    #: Whether files are found by their entries, and so may have any names; otherwise by their names.
     by_entry = True
 
     def __init__(self, path: str) -> None:
@@ -216,7 +216,7 @@ class ArchiveTree:
         return ArchiveOpener(self.path)
 
     def list(self, folder: str) -> Folder | None:
-        """What a folder of the archive holds."""
+        """The contents of a folder of the archive."""
         packed = self._folders.get(folder)
         return packed.unpack() if packed else None
 
@@ -230,7 +230,7 @@ class ArchiveTree:
             self._folder("/".join(parts[:-1])).add(parts[-1], entry)
 
     def _parts(self, name: str) -> Sequence[str] | None:
-        """The parts of a member's path; None where it is hidden, or skipped as unsafe."""
+        """The parts of a member's path; None if it is hidden, or skipped as unsafe."""
         parts = self._path_of(name)
         if not self.by_entry and "/".join(parts) != name:
             parts = []  # another name would be another object
@@ -246,17 +246,17 @@ class ArchiveTree:
         return parts
 
     def _path_of(self, name: str) -> Sequence[str]:
-        """The folders and the file that a name, or what a link leads to, stands for."""
+        """The folders and the file in a name or in the target of a link."""
         return [part for part in name.split("/") if part not in ("", ".")]
 
     def _tell(self) -> None:
-        """What is to be told of the names once all are known."""
+        """Report problems with names, once all are known."""
         for folder, held in self._folders.items():
             for name in held.repeated():
                 detail = "the last member of this name was taken, as tar and unzip do"
                 self.skips.append(Skip("member-duplicate", shown(join_path(folder, name)), detail=detail))
         if self._absolute:
-            self.notes.append(f"{self._absolute:,} names begin with a slash: it was cut off, as tar and unzip do")
+            self.notes.append(f"{self._absolute:,} names begin with a slash, which was removed, as tar and unzip do")
 
     def _folder(self, name: str) -> _PackedFolder:
         folder = self._folders.get(name)
@@ -268,7 +268,7 @@ class ArchiveTree:
 
 
 class _PackedFolder:
-    """A folder of an archive: names and entries one behind the other."""
+    """A folder of an archive: concatenated names and concatenated entries."""
 
     def __init__(self) -> None:
         self.folders: list[str] = []
@@ -282,7 +282,7 @@ class _PackedFolder:
         self._entries += entry
 
     def repeated(self) -> list[str]:
-        """The names that were given before, each as often as it was."""
+        """The repeated names, once for each repetition."""
         names = bytes(self._names).split(b"/")[:-1]
         if len(set(names)) == len(names):
             return []
@@ -290,7 +290,7 @@ class _PackedFolder:
         return [name.decode("utf-8", "surrogateescape") for name in sorted(counts) for _ in range(counts[name] - 1)]
 
     def unpack(self) -> Folder:
-        """The folder as it is listed; of a name given twice the last counts, as for unzip and tar."""
+        """The folder as listed; of a repeated name the last one counts, as for unzip and tar."""
         names = self._names.decode("utf-8", "surrogateescape").split("/")[:-1]
         size = ENTRY_BYTES
         last = {name: at * size for at, name in enumerate(names)}
@@ -300,7 +300,7 @@ class _PackedFolder:
 
 
 class TarTree(ArchiveTree):
-    """A plain tar of a folder, read where it lies."""
+    """A plain tar of a folder, read in place."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
@@ -329,7 +329,7 @@ class TarTree(ArchiveTree):
 
 
 class ZipTree(ArchiveTree):
-    """A zip of a folder, read where it lies. ``name_encoding`` is that of names that are not said to be UTF-8, and are not."""
+    """A zip of a folder, read in place. ``name_encoding`` is the encoding of names that are neither marked as UTF-8 nor valid UTF-8."""
 
     def __init__(self, path: str, name_encoding: str | None = None) -> None:
         super().__init__(path)
@@ -344,10 +344,10 @@ class ZipTree(ArchiveTree):
                     guessed += member.guessed
         self._tell()
         if guessed:
-            read_as = f"were read as {name_encoding}" if name_encoding else "were taken for code page 437"
-            hint = "" if name_encoding else "; say what they are with --name-encoding, as shift_jis or gbk"
+            read_as = f"were read as {name_encoding}" if name_encoding else "were read as code page 437"
+            hint = "" if name_encoding else "; give their encoding with --name-encoding, such as shift_jis or gbk"
             self.notes.append(f"{guessed:,} names in the zip are not UTF-8 and {read_as}{hint}")
 
     def _path_of(self, name: str) -> Sequence[str]:
-        """See ArchiveTree; as unzip does, and unlike tar: tools on Windows write backslashes, some of them beside slashes."""
+        """See ArchiveTree; splits at backslashes too, as unzip does and tar does not: tools on Windows write them, some mixed with slashes."""
         return super()._path_of(name.replace("\\", "/"))

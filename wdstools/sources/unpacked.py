@@ -1,4 +1,4 @@
-"""Compressed tars as a source: by way of plain ones in a scratch folder, for samples are packed in an order of their own."""
+"""Compressed tars as a source: they are unpacked to plain tars in a scratch folder, as samples are packed in another order."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 
 class UnpackedSource:
-    """A compressed tar (``.tar.gz``, ``.tar.zst``, ``.tar.bz2``, ``.tar.xz``), or a folder of shards among which there are such.
+    """A compressed tar (``.tar.gz``, ``.tar.zst``, ``.tar.bz2``, ``.tar.xz``), or a folder of shards some of which are compressed.
 
-    Listing it unpacks into ``scratch``, a folder that must not exist, or else into a temporary folder; ``plain`` gives the
-    source of what is there then. The folder goes with this object, or when Python ends.
+    Listing it unpacks into ``scratch``, a folder that must not exist, or else into a temporary folder; ``plain`` returns the
+    source for the unpacked tars. The folder is removed with this object, or when Python ends.
     """
 
     def __init__(
@@ -46,16 +46,16 @@ class UnpackedSource:
         self._scratch = scratch
         self._ignore = tuple(ignore)
         self._unpacked: str | None = None
-        #: The source of what is unpacked, once it is listed.
+        #: The source for the unpacked tars, once listed.
         self.inner: Source | None = None
         self._stored: dict[str, str] = {}
         self._skips: list[Skip] = []
         self._notes: list[str] = []
 
     def list(self) -> Listing:
-        """Unpack, and list what is there then; of several shards those that are damaged are skipped.
+        """Unpack, and list the result; of several shards, damaged ones are skipped.
 
-        Raises StoreError (``disk-full``), FormatError where nothing can be unpacked, and UsageError (``names-collide``).
+        Raises StoreError (``disk-full``), FormatError if nothing can be unpacked, and UsageError (``names-collide``).
         """
         if self._unpacked is None:
             self._unpacked = self._unpack()
@@ -69,7 +69,7 @@ class UnpackedSource:
         return beside_tars(self.path, self._ignore).added_to(listing) if os.path.isdir(self.path) else listing
 
     def _unpack(self) -> str:
-        """Where everything is unpacked."""
+        """Unpack everything; returns the folder."""
         tars = None
         if os.path.isdir(self.path):
             tars = [tar for tar in find_tars(self.path) if not is_ignored(tar, self._ignore)]
@@ -99,7 +99,7 @@ class UnpackedSource:
             raise damage[0]
 
     def _unpack_one(self, path: str, place: Place, name: str) -> None:
-        """A plain tar called ``name``, as old as the compressed one; of one that is plain already a link."""
+        """Make a plain tar called ``name`` with the compressed one's modification time; for a tar already plain, a link."""
         target = place.locate(name)
         with reading(target):
             make_folders(os.path.dirname(target))
@@ -109,9 +109,7 @@ class UnpackedSource:
             return
 
         def trailing(count: int) -> None:
-            self._notes.append(
-                f"{os.path.basename(path)}: after the compressed data, and not read: {counted(count, 'byte')}"
-            )
+            self._notes.append(f"{os.path.basename(path)}: {counted(count, 'byte')} after the compressed data: ignored")
 
         with place.making(name) as temporary:
             with reading(path), open_plain(path) as file:
@@ -122,7 +120,7 @@ class UnpackedSource:
 
 
 class Place:
-    """Where tars are unpacked: ``scratch``, in which each leaves a receipt, otherwise a temporary folder. It goes with its owner."""
+    """Where tars are unpacked: ``scratch``, in which each leaves a receipt, or a temporary folder. It is removed with its owner."""
 
     def __init__(self, owner: UnpackedSource, scratch: str | None, names: Sequence[str]) -> None:
         self._log: ReceiptLog | None = None
@@ -131,7 +129,9 @@ class Place:
             weakref.finalize(owner, _remove, self.folder, os.getpid())
             return
         self.folder = scratch
-        with open(f"{scratch}.names", "x", encoding="ascii") as note:  # whoever clears it must know what is ours
+        with open(
+            f"{scratch}.names", "x", encoding="ascii"
+        ) as note:  # so that whoever clears it knows which files are ours
             note.writelines(f"{name!a}\n" for name in names)
         os.mkdir(scratch)
         weakref.finalize(owner, _remove_ours, scratch, frozenset(names), os.getpid())
@@ -143,7 +143,7 @@ class Place:
 
     @contextlib.contextmanager
     def making(self, name: str) -> Iterator[str]:
-        """The path at which to write a tar; it gets its name when the block ends, and is gone where the block raises."""
+        """A path at which to write a tar; it gets its name when the block ends, and is removed if the block raises."""
         temporary = temporary_name(self.locate(name))
         try:
             yield temporary
@@ -155,20 +155,20 @@ class Place:
             raise
 
     def name(self, temporary: str, name: str) -> None:
-        """Give a tar that is finished its name, where nothing is; raises OSError."""
+        """Give a finished tar its name, which must not exist yet; raises OSError."""
         if self._log is None:
             name_new(temporary, self.locate(name))
         else:
             self._log.name(temporary, self.locate(name), name)
 
     def close(self) -> None:
-        """No more tars."""
+        """No more tars will be added."""
         if self._log is not None:
             self._log.close()
 
 
 def find_tars(root: str) -> Iterator[str]:
-    """The tars below a folder, compressed or not, in order; what is hidden (and so ``._x.tar``) or no plain file is passed over."""
+    """The tars below a folder, compressed or not, in order; without hidden ones (such as ``._x.tar``) and anything not a plain file."""
     for folder, folders, names in walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         below = os.path.relpath(folder, root)
@@ -178,13 +178,13 @@ def find_tars(root: str) -> Iterator[str]:
 
 
 def _refuse_one_name(root: str, tars: Sequence[str]) -> None:
-    """Refuse tars that are called the same once they are unpacked: their samples would be told apart by nothing."""
+    """Raise UsageError for tars with the same name once unpacked: their samples could not be told apart."""
     first: dict[str, str] = {}
     for tar in tars:
         other = first.setdefault(plain_name(tar), tar)
         if other != tar:
             raise UsageError(
-                "two tars have one name once they are unpacked",
+                "two tars would have the same name once unpacked",
                 code="names-collide",
                 where=root,
                 got=f"{other} and {tar}",
@@ -198,7 +198,7 @@ def _remove(scratch: str, owner: int) -> None:
 
 
 def _remove_ours(scratch: str, names: frozenset[str], owner: int) -> None:
-    """Remove what was unpacked; what else lies there by now is not ours."""
+    """Remove the unpacked tars, and nothing else that lies there by now."""
     if os.getpid() != owner:
         return
     made = logged(os.path.dirname(scratch))

@@ -1,4 +1,4 @@
-"""What to tell of splits that a source says for some of its samples alone, or otherwise than its files are divided."""
+"""Reports about splits that a source gives for only some samples, or that differ from how its files are divided."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def inner_splits(tar: str, split: str | None, keys: Iterable[str]) -> Iterator[Skip]:
-    """What to tell of a tar in which keys name another split than the tar's: nothing else would."""
+    """The skip that reports a tar with keys that name another split than the tar's."""
     if words := other_splits(split, keys):
         named = ", ".join(f"{word}/" for word in words)
         detail = f"keys lie in {named}, and all of them are of split {split}: --split NAME=FILE, repeated, divides them"
@@ -23,9 +23,9 @@ def inner_splits(tar: str, split: str | None, keys: Iterable[str]) -> Iterator[S
 
 
 def without_split(samples: pa.Table) -> list[str]:
-    """What to tell of samples of which nothing says the split, where it is said of others."""
+    """A note about samples without a given split, if others have one."""
     splits = samples.column("split")
     if not 0 < splits.null_count < samples.num_rows:
         return []
     unsaid = counted(splits.null_count, "sample")
-    return [f"{unsaid} of which nothing says the split: into {DEFAULT_SPLIT}, unless --split says otherwise"]
+    return [f"{unsaid} without a given split: into {DEFAULT_SPLIT}, unless --split says otherwise"]

@@ -1,4 +1,4 @@
-"""Where a layout begins: below the folders that only wrap it, and without those that hold everything once more."""
+"""Where a layout begins: below folders that only wrap it, and without folders that contain a second copy of everything."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ if TYPE_CHECKING:
 
 
 class Facts(Protocol):
-    """What is known of a folder: the names of those in it, and how many images, texts and other files it holds."""
+    """Facts about a folder: the names of its subfolders, and how many images, texts and other files it contains."""
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """Names of the folders in it."""
+        """The names of the subfolders."""
 
     @property
     def images(self) -> int:
-        """How many images."""
+        """The number of images."""
 
     @property
     def sides(self) -> int:
-        """How many texts."""
+        """The number of texts."""
 
     @property
     def others(self) -> int:
-        """How many files of other kinds."""
+        """The number of other files."""
 
 
 def begin(tree: Tree, folders: Mapping[str, Facts]) -> tuple[str, list[str]]:
-    """The folder in which the layout begins, and the folders in and above it that hold the same images as what lies beside them.
+    """The folder where the layout begins, and folders in and above it that contain the same images as their neighbours.
 
-    Archives often hold one folder, sometimes nested twice, sometimes with a text beside it; and some hold everything once more,
-    in a folder of it (``archive/dataset`` and ``archive/archive/dataset``).
+    Archives often contain one folder, sometimes nested twice, sometimes with a text next to it; and some contain everything a second time,
+    in a folder (``archive/dataset`` and ``archive/archive/dataset``).
     """
     files, images = (_below(folders, images=only) for only in (False, True))
     base, copies = "", list[str]()
@@ -68,20 +68,20 @@ def begin(tree: Tree, folders: Mapping[str, Facts]) -> tuple[str, list[str]]:
         base = only
 
 
-#: Fewer are no archive that was made twice.
+#: Fewer images do not count as a second copy.
 _LEAST_COPIED = 4
-#: Path, and where an archive holds it.
+#: A path, and its entry in an archive.
 _File: TypeAlias = "tuple[str, bytes | None]"
 
 
 def is_word(name: str) -> bool:
-    """Whether a folder's name says what it is for, so that it is more than a wrapping."""
+    """Whether a folder's name says what it is for, so that it is not just a wrapper."""
     lower = name.lower()
     return lower in IMAGE_FOLDERS or lower in CAPTION_FOLDERS or split_of_word(name) is not None
 
 
 def _below(folders: Mapping[str, Facts], *, images: bool) -> Counter[str]:
-    """How many files, or how many images, lie in and below each folder."""
+    """The number of files, or of images, in and below each folder."""
     held: Counter[str] = Counter()
     for path in reversed(list(folders)):
         facts = folders[path]
@@ -92,7 +92,7 @@ def _below(folders: Mapping[str, Facts], *, images: bool) -> Counter[str]:
 
 
 def _holds_splits(folders: Mapping[str, Facts], path: str) -> bool:
-    """Whether folders that are alone lead from a folder to splits, so that it is no class of its own."""
+    """Whether a chain of single folders leads from a folder to splits, so that it is not a class."""
     while path in folders:
         names = folders[path].folders
         inner = [
@@ -112,7 +112,7 @@ def _holds_splits(folders: Mapping[str, Facts], path: str) -> bool:
 
 
 def _holds_the_rest(tree: Tree, folders: Mapping[str, Facts], base: str, copy: str) -> bool:
-    """Whether a folder holds the same images as all that lie beside it below a base, by their names and their bytes."""
+    """Whether a folder contains the same images as everything else below a base, by names and bytes."""
     start = len(base) + 1 if base else 0
     own, rest = dict[str, _File](), dict[str, _File]()
     for path, entry in _images_below(tree, folders, base):
@@ -133,10 +133,10 @@ def _images_below(tree: Tree, folders: Mapping[str, Facts], path: str) -> Iterat
 
 
 def _are_same(tree: Tree, pairs: list[tuple[_File, _File]]) -> bool:
-    """Whether the files of each pair have the same bytes: in a zip by size and CRC-32, elsewhere they are read."""
+    """Whether the files of each pair have the same bytes: in a zip by size and CRC-32, otherwise by reading them."""
     reader = tree.opener.open()
     try:
-        sizes = [reader.stat(*one)[0] for one, _ in pairs]  # differ soonest
+        sizes = [reader.stat(*one)[0] for one, _ in pairs]  # the cheapest test
         if max(sizes) > MAX_FILE_BYTES or sizes != [reader.stat(*other)[0] for _, other in pairs]:
             return False
         views = memoryview(bytearray(max(sizes))), memoryview(bytearray(max(sizes)))

@@ -1,7 +1,7 @@
-"""The central directory of a zip: where each member lies, in a few dozen bytes a member.
+"""The central directory of a zip: the place of each member, in a few dozen bytes per member.
 
 ``zipfile`` makes an object of 500 bytes for each: a gigabyte for the two million files of such a dataset. Layout:
-PKWARE APPNOTE 6.3.10, sections 4.3.12 to 4.3.16; zip64 is understood, encryption is not.
+PKWARE APPNOTE 6.3.10, sections 4.3.12 to 4.3.16; zip64 is supported, encryption is not.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _MAX_DIRECTORY_BYTES = 1 << 31
 _IN_ZIP64, _IN_ZIP64_DISK = 0xFFFFFFFF, 0xFFFF
 _ENCRYPTED, _UTF8 = 1, 0x800
 _ZIP64, _UNICODE_PATH = 1, 0x7075
-#: Systems whose modes of files are in the upper half of the external attributes.
+#: Systems that store file modes in the upper half of the external attributes.
 _UNIX = (3, 19)
 
 
 class ZipMember(NamedTuple):
     """A file in a zip: ``offset`` of its local header, ``stored`` and ``size`` in bytes.
 
-    ``guessed`` tells that the name is not UTF-8, and was read as something else.
+    ``guessed`` says that the name is not UTF-8, and was read in another encoding.
     """
 
     name: str
@@ -51,9 +51,9 @@ class ZipMember(NamedTuple):
 
 
 def scan_zip(path: str, name_encoding: str | None = None) -> Iterator[ZipMember]:
-    """The files of a zip, folders left out. Raises FormatError (``source-damaged``), UsageError if encrypted.
+    """The files of a zip, without folders. Raises FormatError (``source-damaged``), and UsageError if it is encrypted.
 
-    ``name_encoding`` is that of names that are not UTF-8, else code page 437.
+    ``name_encoding`` is the encoding of names that are not UTF-8, by default code page 437.
     """
     try:
         codecs.lookup(name_encoding or "cp437")
@@ -61,7 +61,7 @@ def scan_zip(path: str, name_encoding: str | None = None) -> Iterator[ZipMember]
         raise UsageError(
             "no such encoding",
             where=option("name_encoding"),
-            expected="as shift_jis, gbk or cp437",
+            expected="an encoding such as shift_jis, gbk or cp437",
             got=name_encoding or "",
         ) from None
     with buffered_plain(path) as file:
@@ -72,7 +72,7 @@ def scan_zip(path: str, name_encoding: str | None = None) -> Iterator[ZipMember]
 
 
 def ends_as_zip(path: str) -> bool:
-    """Whether a file ends as a zip does, whatever it begins with: the last volume of several, a program that unpacks itself."""
+    """Whether a file ends like a zip, whatever it begins with: the last volume of several, or a self-extracting program."""
     with buffered_plain(path) as file:
         tail, _ = _tail(file)
     at = _end_in(tail)
@@ -80,7 +80,7 @@ def ends_as_zip(path: str) -> bool:
 
 
 def _entries(file: BinaryIO, size: int, count: int, names: tuple[str, str]) -> Iterator[ZipMember]:
-    """The entries of the directory, which is read in pieces: that of two million members takes 200 MB."""
+    """The entries of the directory, which is read in pieces: with two million members it takes 200 MB."""
     path, encoding = names
     left, directory, at = size, b"", 0
     for _ in range(count):
@@ -89,7 +89,7 @@ def _entries(file: BinaryIO, size: int, count: int, names: tuple[str, str]) -> I
             left -= len(piece) or left
             directory, at = directory[at:] + piece, 0
         if at + _CENTRAL.size > len(directory) or directory[at : at + 4] != b"PK\1\2":
-            raise _damaged(path, "its directory is cut or damaged")
+            raise _damaged(path, "its directory is truncated or damaged")
         fields = _CENTRAL.unpack_from(directory, at)
         flags, method, crc = fields[5], fields[6], fields[9]
         name_size, extra_size, comment_size = fields[12:15]
@@ -106,7 +106,7 @@ def _entries(file: BinaryIO, size: int, count: int, names: tuple[str, str]) -> I
             continue
         if flags & _ENCRYPTED:
             raise UsageError(
-                "the zip is encrypted", code="source-encrypted", where=path, hint="extract it, and pack the folder"
+                "the zip is encrypted", code="source-encrypted", where=path, hint="extract it, then pack the folder"
             )
         is_link = fields[2] in _UNIX and stat.S_ISLNK(fields[17] >> 16)
         member = ZipMember(*_placed(raw, flags, encoding, (offset, stored, plain, method, crc)))
@@ -114,7 +114,7 @@ def _entries(file: BinaryIO, size: int, count: int, names: tuple[str, str]) -> I
 
 
 def _placed(raw: bytes, flags: int, encoding: str, place: tuple[int, ...]) -> tuple[Any, ...]:
-    """Names are UTF-8 where the flag says so, and in practice where they can be; else in another encoding."""
+    """Decode a name: UTF-8 if the flag says so, and in practice if it is valid UTF-8; else another encoding."""
     if flags & _UTF8:
         return raw.decode("utf-8", "surrogateescape"), *place, False
     try:
@@ -124,18 +124,18 @@ def _placed(raw: bytes, flags: int, encoding: str, place: tuple[int, ...]) -> tu
 
 
 def _tail(file: BinaryIO) -> tuple[bytes, int]:
-    """The last bytes of a file, where a zip's directory ends, and its size."""
+    """The last bytes of a file, which contain the end of a zip's directory, and the file's size."""
     total = file.seek(0, os.SEEK_END)
     file.seek(max(0, total - _END.size - _MAX_COMMENT - _LOCATOR64.size))
     return file.read(), total
 
 
 def _directory(file: BinaryIO, path: str) -> tuple[int, int, int, int]:
-    """Start, size and number of entries of the central directory, and how many bytes lie before the zip, which does not count them."""
+    """Start, size and number of entries of the central directory, and how many bytes precede the zip that it does not count."""
     tail, total = _tail(file)
     at = _end_in(tail)
     if at < 0 or at + _END.size > len(tail):
-        raise _damaged(path, "the end of its directory is missing: was the download cut?")
+        raise _damaged(path, "the end of its directory is missing: was the download cut off?")
     _, disk, _, _, count, size, start, _ = _END.unpack_from(tail, at)
     end = total - len(tail) + at
     locator = tail[at - _LOCATOR64.size : at] if at >= _LOCATOR64.size else b""
@@ -151,23 +151,23 @@ def _directory(file: BinaryIO, path: str) -> tuple[int, int, int, int]:
         end = here
     if disk not in (0, _IN_ZIP64_DISK) and not _begins_here(file, start):
         raise UsageError(
-            "one volume of a zip that was cut up",
+            "this is one volume of a split zip",
             code="source-volume",
             where=path,
-            hint="put the volumes together, with all of them in one folder: zip -s 0 x.zip --out whole.zip, or 7z x x.zip",
+            hint="put all volumes into one folder and join them: zip -s 0 x.zip --out whole.zip, or 7z x x.zip",
         )
     if size > _MAX_DIRECTORY_BYTES or size > total:
         raise _damaged(path, "its directory runs past the end of the file")
     if size and _bytes_at(file, start, 4) != b"PK\1\2":
         before = end - start - size
         if before <= 0 or _bytes_at(file, start + before, 4) != b"PK\1\2":
-            raise _damaged(path, "its directory is not where it says")
+            raise _damaged(path, "its directory is not at its recorded place")
         return start + before, size, count, before
     return start, size, count, 0
 
 
 def _begins_here(file: BinaryIO, directory: int) -> bool:
-    """Whether the first member of a directory lies in this file, whatever that says of volumes."""
+    """Whether the first member of a directory is in this file, whatever the zip says about volumes."""
     entry = _bytes_at(file, directory, _CENTRAL.size)
     is_entry = len(entry) == _CENTRAL.size and entry[:4] == b"PK\1\2"
     return is_entry and _bytes_at(file, _CENTRAL.unpack(entry)[-1], 4) == b"PK\3\4"
@@ -181,7 +181,7 @@ def _bytes_at(file: BinaryIO, at: int, size: int) -> bytes:
 
 
 def _end_in(tail: bytes) -> int:
-    """Where the end of the directory is: the last that a comment of the length that it says follows; else the last."""
+    """Where the end record is: the last one followed by a comment of its stated length; else the last one."""
     at = last = tail.rfind(b"PK\5\6")
     while at >= 0:
         if at + _END.size <= len(tail) and at + _END.size + _END.unpack_from(tail, at)[-1] == len(tail):
@@ -191,7 +191,7 @@ def _end_in(tail: bytes) -> int:
 
 
 def _fields(extra: bytes, kind: int) -> Iterator[bytes]:
-    """The further fields of a kind."""
+    """The extra fields of a kind."""
     at = 0
     while at + 4 <= len(extra):
         found, length = struct.unpack_from("<HH", extra, at)
@@ -201,7 +201,7 @@ def _fields(extra: bytes, kind: int) -> Iterator[bytes]:
 
 
 def _zip64_sizes(extra: bytes, stored: int, size: int, offset: int) -> tuple[int, int, int]:
-    """Take (stored, size, offset) from the zip64 extra field where the entry has 0xFFFFFFFF (4.5.3: size first)."""
+    """Take (stored, size, offset) from the zip64 extra field if the entry has 0xFFFFFFFF (4.5.3: size first)."""
     for data in _fields(extra, _ZIP64):
         numbers = [number for (number,) in struct.iter_unpack("<Q", data[: len(data) // 8 * 8])]
         size = numbers.pop(0) if size == _IN_ZIP64 and numbers else size
@@ -211,7 +211,7 @@ def _zip64_sizes(extra: bytes, stored: int, size: int, offset: int) -> tuple[int
 
 
 def _unicode_path(extra: bytes, raw: bytes) -> bytes:
-    """The name in UTF-8 where a further field has it (4.6.9), which is of this name if its CRC-32 agrees."""
+    """The name in UTF-8 if an extra field has it (4.6.9); the field belongs to this name if its CRC-32 matches."""
     for data in _fields(extra, _UNICODE_PATH):
         if data[:1] == b"\1" and data[1:5] == zlib.crc32(raw).to_bytes(4, "little"):
             return data[5:]

@@ -120,7 +120,7 @@ def test_what_cannot_be_written_is_refused_before_the_work(options: dict[str, An
 
 @pytest.mark.parametrize("kind", ["processes", "threads"])
 def test_no_number_of_workers_exhausts_the_machine(kind: ExecutorKind) -> None:
-    with pytest.raises(wt.UsageError, match="than this machine serves"):
+    with pytest.raises(wt.UsageError, match=f"too many {kind} for this machine"):
         open_executor(kind, 100_000)
 
 

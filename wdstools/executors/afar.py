@@ -1,8 +1,8 @@
-"""What executors have in common whose workers are not children of this process: a pool somewhere takes parcels.
+"""What remote executors have in common, whose workers are not children of this process: a pool takes parcels.
 
-A parcel is one item of work as bytes, in which shared values are digests. A worker that lacks a value, or whose versions
-could lead to another result, says so in its answer, before it begins. So nothing need be known of the workers: which there
-are, where, or whether they were there a moment ago.
+A parcel is one item of work as bytes, in which shared values are replaced by digests. A worker that lacks a value, or
+whose versions could lead to another result, says so in its answer before it begins. So nothing has to be known about
+the workers: neither which exist, nor where, nor whether they existed a moment ago.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ Handle = TypeVar("Handle")
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """One item on its way: its number, the work and the item pickled, and what must be the case where it is done.
+    """One item to send: its number, the pickled work and item, and what the worker must have.
 
-    ``needed`` are the digests of shared values, ``versions`` what decides results on the caller's host,
-    ``nonce`` tells two sendings apart.
+    ``needed`` are the digests of shared values, ``versions`` the digest of the versions on the caller's host that
+    decide results; ``nonce`` makes every submission unique.
     """
 
     number: int
@@ -44,9 +44,9 @@ class Parcel:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a worker sends back: the outcome, or what it lacks, or the host that is unlike the caller's.
+    """What a worker sends back: the outcome, or what it lacks, or its host if that differs from the caller's.
 
-    ``ticks`` are all of this item, told or not; ``files`` names the host of a worker that lacks something.
+    ``ticks`` are all of this item's, reported or not; ``files`` identifies the host of a worker that lacks something.
     """
 
     outcome: Outcome[Any] | None = None
@@ -57,7 +57,7 @@ class Answer:
 
 
 class LostWorkerError(Exception):
-    """A worker went away with its item: ``host`` is where it was, if that is known."""
+    """A worker was lost together with its item; ``host`` is where it ran, if known."""
 
     def __init__(self, reason: str, host: str = "") -> None:
         super().__init__(reason, host)
@@ -66,27 +66,27 @@ class LostWorkerError(Exception):
 
 
 class Pool(Protocol[Handle]):
-    """Where parcels go."""
+    """A pool of workers that takes parcels."""
 
     @property
     def jobs(self) -> int:
         """How many workers there are now."""
 
     def submit(self, parcel: Parcel, values: Mapping[str, Packed | Nearby]) -> Handle:
-        """Send a parcel with some shared values that it needs. Raises LostWorkerError where no more are taken."""
+        """Submit a parcel with some shared values that it needs. Raises LostWorkerError if the pool takes no more."""
 
     def wait(self, handles: Collection[Handle], told: Callable[[int, int], None]) -> Iterable[Handle]:
-        """Those that have ended, maybe none after a while. ``told`` hears an item's number, and its ticks so far."""
+        """The handles that are done, after a while maybe none. ``told`` receives an item's number and its ticks so far."""
 
     def answer(self, handle: Handle) -> Answer:
-        """What came of one that has ended; raises LostWorkerError."""
+        """The answer of a handle that is done; raises LostWorkerError."""
 
     def cancel(self, handles: Collection[Handle]) -> None:
-        """End these as soon as may be, and return when nothing of them is at work any more, as far as that is in reach."""
+        """Cancel these as soon as possible, and return once none of them is running any more, as far as possible."""
 
 
 def work_on(parcel: Parcel, values: Mapping[str, Packed | Nearby], tick: Tick | None = None) -> Answer:
-    """One parcel, in a worker. ``values`` are those that were sent along; ``tick`` hears of progress before the end."""
+    """Work on one parcel, in a worker. ``values`` are the shared values sent along; ``tick`` receives progress."""
     host = this_host()
     if parcel.versions != host.digest:
         return Answer(unlike=host)
@@ -118,9 +118,9 @@ def _outcome(parcel: Parcel, count: Tick) -> Outcome[Any]:
 
 
 def elsewhere(path: str, *, shared_disk: bool, seen: Callable[[str], bool]) -> str:
-    """A path of this machine as workers can use it; raises UsageError where they cannot.
+    """A path of this machine in the form that workers can use; raises UsageError if they cannot.
 
-    ``seen`` says whether they see a path as this machine does; it is asked where no disk is known to be shared. URLs
+    ``seen`` says whether they see a path as this machine does; it is called unless the disk is known to be shared. URLs
     are the same everywhere.
     """
     if not path or "://" in path:
@@ -145,7 +145,7 @@ def elsewhere(path: str, *, shared_disk: bool, seen: Callable[[str], bool]) -> s
 
 @dataclass(slots=True)
 class _Sent(Generic[Item]):
-    """An item that is under way, for which time, and how much of it was told. ``near``: with arrays that lie on this machine."""
+    """An item in flight: its attempt and the ticks reported so far. ``near``: its arrays are read from this machine."""
 
     parcel: Parcel
     about: str | None = None
@@ -154,7 +154,7 @@ class _Sent(Generic[Item]):
     near: bool = False
 
     def news(self, ticks: int) -> int:
-        """How much of so many ticks in all has not been told yet."""
+        """How many of ``ticks``, the total so far, have not been reported yet."""
         fresh = max(0, ticks - self.told)
         self.told += fresh
         return fresh
@@ -173,7 +173,7 @@ class Run(Generic[Handle]):
         self._ours = this_host()
 
     def outcomes(self, work: Work[Item, Value], items: Iterable[Item]) -> Iterator[Outcome[Value]]:
-        """Every item's outcome, as they come."""
+        """Every item's outcome, in the order of completion."""
         feed = enumerate(items)
         more = True
         try:
@@ -200,7 +200,7 @@ class Run(Generic[Handle]):
         return Parcel(number, data, tuple(needed), self._ours.digest)
 
     def _send(self, sent: _Sent[Any], values: Mapping[str, Packed | Nearby] | None = None) -> Outcome[Any] | None:
-        """Give an item to the pool; its outcome where that takes no more."""
+        """Submit an item to the pool; returns its outcome if the pool takes no more."""
         try:
             handle = self._pool.submit(sent.parcel, self._first(sent.parcel) if values is None else values)
         except LostWorkerError as error:
@@ -210,7 +210,7 @@ class Run(Generic[Handle]):
         return None
 
     def _first(self, parcel: Parcel) -> dict[str, Packed | Nearby]:
-        """What the first workers get at once: all but values with arrays that may be on their host already."""
+        """The values sent along with the first parcels: all but those with arrays, which may be on the host already."""
         jobs = max(1, self._pool.jobs)
         values: dict[str, Packed | Nearby] = {}
         for digest in parcel.needed:
@@ -221,7 +221,10 @@ class Run(Generic[Handle]):
         return values
 
     def _whole(self, sent: _Sent[Any], answer: Answer | None = None) -> dict[str, Packed | Nearby]:
-        """All that an item needs, but of arrays only those that its worker lacks: on this machine where they lie, if not in vain."""
+        """Everything that an item needs, with arrays only if its worker lacks values.
+
+        For a worker on this machine they stay in their file, unless that has failed before.
+        """
         near = answer is not None and answer.files == self._ours.files and not sent.near
         values: dict[str, Packed | Nearby] = {}
         for digest in sent.parcel.needed:
@@ -240,7 +243,7 @@ class Run(Generic[Handle]):
             self._tick(news)
 
     def _settle(self, handle: Handle) -> Outcome[Any] | None:
-        """What has become of an item; None if it is under way again."""
+        """The outcome of an item; None if it is in flight again."""
         sent = self._running.pop(handle)
         number = sent.parcel.number
         try:

@@ -1,23 +1,23 @@
 """The Executor protocol. A worker function takes one item and a ``tick`` and returns one value.
 
-Items and values are frozen dataclasses that pickle, so every executor runs the same code: here, in threads, in
-processes, or on the workers of a cluster. What all of them promise, and what they ask of the work:
+Items and values are frozen dataclasses that can be pickled, so every executor runs the same code: in this thread, in
+threads, in processes, or on the workers of a cluster. What they all promise, and what they require of the work:
 
-- **Any work may run twice, at once, or after its caller died, and what it leaves is the same.** So it writes under a name
-  of its own, and gives the final name last.
-- **A WdsError is an answer**: it comes back as the outcome of its item and is never tried again. A bug comes back as a
-  WorkerError with its traceback, and is not tried again either.
-- **A lost worker is no answer**: its process was killed, its host went away. The item is given to another worker, three
-  times in all. Then its outcome is one WorkerError (``worker-lost``) that names the item, the host and the reason.
+- **Any work may run twice, concurrently, or after its caller died, with the same result.** So it writes under a unique
+  name, and renames last.
+- **A WdsError is an answer**: it comes back as the outcome of its item and is never retried. A bug comes back as a
+  WorkerError with its traceback, and is not retried either.
+- **A lost worker is not an answer**: its process was killed, or its host went away. The item is given to another worker,
+  up to three attempts in all. Then its outcome is a WorkerError (``worker-lost``) that names item, host and reason.
 - **One bad item never ends the run**, and each item has exactly one outcome.
-- **How many workers there are may change.** ``jobs`` is asked again each round. Items are taken when they are needed: never
-  more than one and a half times ``jobs`` are under way.
-- **Ticks come in the caller's thread**, and add up to the work that was done once, however often it was tried.
-- **What many items hold travels to a worker once**: by ``share``, or because its class says ``travels_once = True``
-  (``shared.py``). Large arrays of a class with ``lies_once = True`` lie in one place on each host where that can be, and
-  workers only read them (``packed.py``).
-- **A class says which of its attributes are paths** on the caller's machine, by ``local_paths``. They travel as absolute
-  paths, and where workers do not see the caller's disk they are refused before any work is done with them.
+- **The number of workers may change.** ``jobs`` is read again each round. Items are taken when they are needed: never
+  more than one and a half times ``jobs`` are in flight.
+- **Ticks come in the caller's thread**, and count each unit of work once, however often it was tried.
+- **What many items hold travels to a worker once**: by ``share``, or because its class sets ``travels_once = True``
+  (``shared.py``). Large arrays of a class with ``lies_once = True`` are kept once per host where possible, and workers
+  can only read them (``packed.py``).
+- **A class lists those of its attributes that are paths** on the caller's machine in ``local_paths``. They travel as
+  absolute paths. If workers do not see the caller's disk, they are refused before any work is done with them.
 """
 
 from __future__ import annotations
@@ -35,32 +35,32 @@ Value_co = TypeVar("Value_co", covariant=True)
 #: A worker calls this with the number of units it has finished since the last call.
 Tick = Callable[[int], None]
 Work = Callable[[Item, Tick], Value]
-#: Objects made between two rounds of the garbage collector in a process that is all ours; Python's own number is 700.
+#: Objects created between two garbage collections in a process of our own; Python's default is 700.
 COLLECT_AFTER = 50_000
-#: How often an item is given to a worker before its loss is the outcome.
+#: How many workers an item is given to before its outcome is that they were lost.
 ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[Value_co]):
-    """What became of item number ``index``: a value, or the error it raised (a WdsError)."""
+    """The outcome of item number ``index``: a value, or the error it raised (a WdsError)."""
 
     index: int
     value: Value_co | None = None
     error: Exception | None = None
 
     def result(self) -> Value_co:
-        """The value; raises the error if there is one."""
+        """The value; raises the error instead if there is one."""
         if self.error is not None:
             raise self.error
-        return self.value  # type: ignore[return-value]  # None is then a value that the work gave
+        return self.value  # type: ignore[return-value]  # None is then the work's value
 
 
 class Executor(Protocol):
     """Runs work. One bad item never ends the run: its outcome carries the error.
 
-    Any work may run twice, at once, or after its caller died, and what it leaves is the same. A worker that is lost is
-    replaced, and its item tried again, three times in all.
+    Any work may run twice, concurrently, or after its caller died, with the same result. A lost worker is replaced, and
+    its item tried again, up to three attempts in all.
     """
 
     @property
@@ -72,24 +72,24 @@ class Executor(Protocol):
         """Whether workers see the caller's files under the same paths."""
 
     def map(self, work: Work[Item, Value], items: Iterable[Item], tick: Tick | None = None) -> Iterator[Outcome[Value]]:
-        """Run ``work`` on every item; outcomes come in the order of completion. Items are taken as they are needed."""
+        """Run ``work`` on every item; outcomes come in the order of completion. Items are taken when they are needed."""
 
     def share(self, value: Value) -> Ref[Value]:
-        """A stand-in for a value that many items hold: it travels to each worker once. The value must not change.
+        """A reference to a value that many items hold, which travels to each worker once. The value must not change.
 
-        Equal values have one stand-in. It holds until ``close``.
+        Equal values share one reference. It is valid until ``close``.
         """
 
     def close(self) -> None:
-        """End the workers, and let go of what was shared. Work that is going on is abandoned."""
+        """Stop the workers and release what was shared. Unfinished work is abandoned."""
 
 
 def run_all(
     executor: Executor, work: Work[Item, Value], items: Iterable[Item], tick: Tick | None = None
 ) -> list[Value]:
-    """The value of every item, in order. At the first error no more are begun; it is raised when the rest has ended.
+    """The value of every item, in order. After the first error no item is begun; it is raised once the rest are done.
 
-    So nothing is still at work when the caller tidies up.
+    So nothing is still running when the caller cleans up.
     """
     errors: list[Exception] = []
 

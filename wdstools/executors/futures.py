@@ -1,4 +1,4 @@
-"""Any ``concurrent.futures.Executor`` as an executor: a pool of one's own, or a cluster's client that speaks its protocol."""
+"""Any ``concurrent.futures.Executor`` as an executor: the user's own pool, or a cluster client with that interface."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ _Future = concurrent.futures.Future[Answer]
 
 
 class FuturesExecutor:
-    """Runs work in somebody else's pool, which stays open: ``close`` does not end it.
+    """Runs work in a pool of the caller's, which ``close`` leaves open.
 
     Args:
         pool: Where the work runs; its workers must be able to import wdstools in this version.
-        jobs: How many items are worked on at once, or a function that says so, which is called again and again; without
-            it the pool's number of workers, if it says so (pools of this machine and Dask's do), or 1.
+        jobs: How many items run at once, or a function that returns it, called repeatedly; by default the pool's number
+            of workers if it can be found (for pools on this machine and Dask's), or else 1.
         shared_disk: Whether the workers see the same paths as the caller.
 
-    An item whose worker was lost runs again, three times in all; then its outcome names the reason. Any work may run
-    twice, at once, or after its caller died, and leaves the same. Progress is reported when an item ends.
+    An item whose worker was lost runs again, up to three attempts in all; then its outcome names the reason. Any work
+    may run twice, concurrently, or after its caller died, with the same result. Progress is reported when an item is
+    done.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class FuturesExecutor:
 
     @property
     def jobs(self) -> int:
-        """How many items are worked on at once."""
+        """How many items run at once."""
         if callable(self._jobs):
             return max(1, self._jobs())
         return self._jobs if self._jobs is not None else _size_of(self._pool)
@@ -62,15 +63,15 @@ class FuturesExecutor:
         return self._shared_disk
 
     def map(self, work: Work[Item, Value], items: Iterable[Item], tick: Tick | None = None) -> Iterator[Outcome[Value]]:
-        """Run ``work`` on every item; one and a half as many are under way as there are jobs."""
+        """Run ``work`` on every item, with up to one and a half times ``jobs`` in flight."""
         return Run(_Futures(self._pool, self), self._shared, tick).outcomes(work, items)
 
     def share(self, value: Value) -> Ref[Value]:
-        """A stand-in for a value, which travels to each worker about once."""
+        """A reference to a value, which travels to each worker about once."""
         return self._shared.share(value)
 
     def close(self) -> None:
-        """Let go of what was shared. The pool is its owner's, and stays open."""
+        """Release what was shared. The pool is its owner's and stays open."""
         self._shared.close()
 
 
@@ -87,10 +88,10 @@ class _Futures:
 
     def submit(self, parcel: Parcel, values: Mapping[str, Packed | Nearby]) -> _Future:
         try:
-            # some pools give equal calls one answer; each of ours is one of its own
+            # some pools answer equal calls only once; the nonce makes each call different
             return self._pool.submit(work_on, replace(parcel, nonce=secrets.token_hex(8)), values)
         except RuntimeError as error:  # a broken pool, or one that was shut down
-            raise LostWorkerError(f"the pool takes no more work ({type(error).__name__}: {error})") from error
+            raise LostWorkerError(f"the pool accepts no more work ({type(error).__name__}: {error})") from error
 
     def wait(self, handles: Collection[_Future], told: Callable[[int, int], None]) -> Iterable[_Future]:
         del told
@@ -98,9 +99,9 @@ class _Futures:
 
     def answer(self, handle: _Future) -> Answer:
         try:
-            error = handle.exception()  # whatever a pool says of a worker that it lost
+            error = handle.exception()  # whatever a pool raises for a lost worker
         except concurrent.futures.CancelledError as cancelled:
-            raise LostWorkerError("the pool has cancelled it") from cancelled
+            raise LostWorkerError("the pool cancelled it") from cancelled
         if error is not None:
             raise LostWorkerError(f"{type(error).__name__}: {error}") from error
         return handle.result()
@@ -110,7 +111,7 @@ class _Futures:
 
 
 def _size_of(pool: Any) -> int:
-    """How many workers a pool has, as far as it tells."""
+    """How many workers a pool has, if that can be found."""
     client = getattr(pool, "_client", None)  # Dask's
     if client is not None and callable(getattr(client, "nthreads", None)):
         return max(1, sum(map(int, client.nthreads().values())))

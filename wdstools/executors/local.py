@@ -21,12 +21,12 @@ _PARENT_GONE = 1
 
 
 def attempt(work: Work[Item, Value], index: int, item: Item, tick: Tick) -> Outcome[Value]:
-    """One item worked on, whatever comes of it: a value, an error of ours, or a bug, told with its traceback."""
+    """Work on one item, whatever the outcome: a value, an error of ours, or a bug, reported with its traceback."""
     clock, task = Clock(), type(item).__name__.removesuffix("Task")
     try:
         done = Outcome(index, work(item, tick))
         tell("work", "done", task=task, of=named(done.value) or named(item), item=index, seconds=clock)
-        return done  # noqa: TRY300  what is told is part of the attempt
+        return done  # noqa: TRY300  logging is part of the attempt
     except WdsError as error:
         tell("work", "failed", task=task, of=named(item), item=index, seconds=clock, code=error.code, where=error.where)
         return Outcome(index, error=error)
@@ -39,7 +39,7 @@ def attempt(work: Work[Item, Value], index: int, item: Item, tick: Tick) -> Outc
 
 
 def named(item: object) -> str | None:
-    """What an item is about, as far as it says: a path that it has, or that of its shard."""
+    """What an item is about, if it says: its own path, or that of its shard."""
     entry = getattr(item, "entry", None) or getattr(item, "shard", None)
     for owner in (entry, item):
         for name in ("path", "dest", "key", "name", "target"):
@@ -50,18 +50,18 @@ def named(item: object) -> str | None:
 
 
 def lost_worker(index: int, about: str | None, host: str, reason: str, attempts: int) -> WorkerLostError:
-    """The outcome of an item, by its number and what it is about, that no worker finished."""
+    """The error for an item that no worker finished, by its number and what it is about."""
     return WorkerLostError(
         "the worker of this item was lost",
         where=f"item {index}" + (f" ({about})" if about else "") + (f", {host}" if host else ""),
         got=f"{reason} (attempt {attempts} of {ATTEMPTS})",
-        hint="a worker that the system kills has mostly run out of memory: "
-        f"use fewer {option('jobs')}, or smaller shards; the same command goes on with what is finished",
+        hint="when the system kills a worker, it has usually run out of memory: "
+        f"use fewer {option('jobs')}, or smaller shards; the same command continues after what is finished",
     )
 
 
 def tell_of_loss(index: int, about: str | None, host: str, reason: str, attempts: int) -> None:
-    """Tell the log that a worker was lost, whether or not its item is tried again."""
+    """Log that a worker was lost, whether or not its item is tried again."""
     tell("work", "lost", of=about, item=index, host=host or None, reason=reason, attempt=f"{attempts} of {ATTEMPTS}")
 
 
@@ -70,7 +70,7 @@ def ignore(count: int) -> None:
 
 
 class _Here:
-    """An executor whose workers share this process's memory: what they share lies where it is."""
+    """An executor whose workers share this process's memory, so that shared values stay where they are."""
 
     shared_disk = True
 
@@ -78,11 +78,11 @@ class _Here:
         self._shared = SharedValues()
 
     def share(self, value: Value) -> Ref[Value]:
-        """A stand-in for a value, until ``close``."""
+        """A reference to a value, until ``close``."""
         return self._shared.share(value)
 
     def close(self) -> None:
-        """Let go of what was shared; there are no workers to end: the threads of a map end with it."""
+        """Release what was shared. There are no workers to stop: the threads of a map end with it."""
         self._shared.close()
 
 
@@ -139,7 +139,7 @@ class _Crew(Generic[Item, Value]):
         self._lock = threading.Lock()
 
     def serve(self) -> None:
-        """Take items until there are none; at the end put None."""
+        """Work on items until there are none left; put None at the end."""
         try:
             while not self.stopping:
                 with self._lock:
@@ -147,7 +147,7 @@ class _Crew(Generic[Item, Value]):
                 if entry is None:
                     break
                 self.results.put(attempt(self._work, *entry, self.results.put))
-        except BaseException as error:  # noqa: BLE001  the items ended badly: the caller's error, in the caller's thread
+        except BaseException as error:  # noqa: BLE001  the iterator of items failed: raised in the caller's thread
             self.results.put(error)
         finally:
             self.results.put(None)

@@ -1,4 +1,4 @@
-"""Whether other hosts see a path as this machine does: asked by a file of a random name."""
+"""Whether other hosts see a path as this machine does: tested with a randomly named file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Mark:
-    """A file of a random name where a path is; inside the block it is there, and what is entered looks for it."""
+    """A randomly named file at a path, for the duration of the block; entering returns the function that looks for it."""
 
     def __init__(self, path: str) -> None:
         folder = path
@@ -24,7 +24,7 @@ class Mark:
     def __enter__(self) -> Callable[[], bool]:
         try:
             os.close(os.open(self._mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        except OSError:  # where nothing can be written, what is there is compared
+        except OSError:  # nothing can be written: compare what is there
             self._mark = ""
             return partial(_looks_like, self._path, _look_of(self._path))
         return partial(os.path.exists, self._mark)
@@ -35,7 +35,7 @@ class Mark:
 
 
 def _look_of(path: str) -> tuple[object, ...]:
-    """What two hosts agree on that see the same thing at a path."""
+    """What is equal on two hosts that see the same thing at a path."""
     try:
         status = os.stat(path)
     except OSError as error:

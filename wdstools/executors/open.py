@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from wdstools.executors.base import Executor
 
 
-#: How many workers there may be on any machine; on a larger one, four for each core.
+#: How many workers any machine may have; a larger one may have four per core.
 _MOST = {"processes": 64, "threads": 256}
 
 
 def processors() -> int:
-    """Processors that this process may use; all of the machine's where the system does not say (macOS)."""
+    """The number of processors that this process may use; all of the machine's if the system does not say (macOS)."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -33,22 +33,24 @@ def open_executor(
     *,
     ray_address: str | None = None,
 ) -> Executor:
-    """Workers on this machine or on a Ray cluster; whoever opens them ends them with ``close``.
+    """Workers on this machine or on a Ray cluster; whoever opens them stops them with ``close``.
 
     Args:
-        kind: ``serial`` works in the caller's thread, one item after the other. ``threads`` serve work that waits for
-            storage or network, ``processes`` work that computes. ``ray`` is a cluster: see ``RayExecutor``.
-        jobs: How many workers; with one on this machine there is no need for any, and the work is serial. Without it
-            there is one, and on a cluster as many as it has room for.
-        preload: Modules that worker processes will need: each imports them at its start, while the caller goes on.
-        ray_address: The cluster of ``ray``; without it the one that runs on this machine, or one that is started here.
+        kind: ``serial`` works in the caller's thread, one item after another. ``threads`` are for work that waits for
+            storage or network, ``processes`` for work that computes. ``ray`` is a cluster: see ``RayExecutor``.
+        jobs: How many workers. One worker on this machine means serial work. Default: one, and on a cluster as many as
+        it
+            has room for.
+        preload: Modules that worker processes will need: each imports them at its start, while the caller continues.
+        ray_address: The cluster for ``ray``. Default: the one that runs on this machine, or one that is started here.
 
     Returns:
         The executor, for any number of calls.
 
     Raises:
-        UsageError: There is no such kind, or ``jobs`` is less than 1; for ``ray``, as ``RayExecutor``.
-        StoreError: A worker process cannot be started (``no-worker``), or the cluster cannot be reached (``no-cluster``).
+        UsageError: The kind is unknown, or ``jobs`` is less than 1; for ``ray``, as ``RayExecutor`` raises it.
+        StoreError: A worker process cannot be started (``no-worker``), or the cluster cannot be reached
+        (``no-cluster``).
     """
     from wdstools.executors import local
 
@@ -67,7 +69,7 @@ def open_executor(
     most = max(_MOST[kind], 4 * processors())
     if jobs > most:
         raise UsageError(
-            f"more {kind} than this machine serves", where=option("jobs"), expected=f"at most {most:,}", got=str(jobs)
+            f"too many {kind} for this machine", where=option("jobs"), expected=f"at most {most:,}", got=str(jobs)
         )
     if kind == "threads":
         return local.Threads(jobs)
@@ -77,22 +79,22 @@ def open_executor(
 
 
 def executor_or_here(executor: Executor | None) -> Executor:
-    """The caller's executor; without one, work is done here. Raises UsageError for what is no executor."""
+    """The caller's executor, or a serial one. Raises UsageError for anything that is not an executor."""
     if executor is None:
         return open_executor("serial")
     if not callable(getattr(executor, "map", None)) or not hasattr(executor, "shared_disk"):
         raise UsageError(
             "not an executor",
             where=option("executor"),
-            expected="what wdstools.open_executor gives, a RayExecutor or a FuturesExecutor",
+            expected="the result of wdstools.open_executor, a RayExecutor or a FuturesExecutor",
             got=repr(executor)[:80],
-            hint='executor=wdstools.open_executor("processes", jobs=8); a pool of your own goes in as FuturesExecutor(pool)',
+            hint='executor=wdstools.open_executor("processes", jobs=8); wrap a pool of your own in FuturesExecutor(pool)',
         )
     return executor
 
 
 def in_threads(executor: Executor) -> Executor:
-    """As many threads where an executor's workers are on this machine, for compiled loops over much memory; else itself."""
+    """As many threads in place of local processes, for compiled loops over much memory; any other executor itself."""
     from wdstools.executors import local
     from wdstools.executors.processes import Processes
 
@@ -103,7 +105,7 @@ def in_threads(executor: Executor) -> Executor:
 def workers(
     executor: Executor | None, kind: ExecutorKind, jobs: int, preload: tuple[str, ...] = ()
 ) -> Iterator[Executor]:
-    """The caller's executor, which the caller ends; without one, workers of ``kind`` that end with the block."""
+    """The caller's executor, which the caller closes; without one, workers of ``kind`` that end with the block."""
     if executor is not None:
         yield executor_or_here(executor)
         return

@@ -1,9 +1,9 @@
-"""Shared values as bytes, and their arrays in one place for all workers of a host, if their class says ``lies_once``.
+"""Shared values as bytes, with their arrays in one place for all workers of a host if their class sets ``lies_once``.
 
-Eight bytes of each of a hundred million images are 0.8 GB, and a host has dozens of workers: with a copy in each, they fill
-its memory. So large arrays of such a value stay out of its pickle. On Ray they are in the object store, which each worker of
-a host maps. On the caller's machine they are in a file without a name, which workers map as well, and which goes with the
-last of them. Either way workers can only read them.
+Eight bytes for each of a hundred million images are 0.8 GB, and a host has dozens of workers: a copy in each would fill
+its memory. So large arrays of such a value stay out of its pickle. On Ray they are in the object store, which every
+worker of a host maps. On the caller's machine they are in an unnamed file, which workers map too, and which disappears
+with the last of them. Either way, workers can only read them.
 """
 
 from __future__ import annotations
@@ -25,53 +25,53 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-#: A smaller array goes with the rest.
+#: Smaller arrays stay in the pickle.
 LEAST_BYTES = 1 << 16
-#: Where arrays begin in a file.
+#: The alignment of arrays in a file, in bytes.
 _ALIGNED = 64
 
 
 class AbsentError(Exception):
-    """A shared value has not come to this worker, or is no longer kept."""
+    """A shared value has not reached this worker, or is no longer kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A value's pickle, and the bytes of the arrays that are not in it; of a value of the caller's they are its own memory."""
+    """A value's pickle, and the bytes of the arrays left out of it; for the caller's value these are its own memory."""
 
     data: bytes
     arrays: tuple[NDArray[np.uint8], ...] = ()
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of it all."""
+        """The SHA-256 of pickle and arrays."""
         found = hashlib.sha256(self.data)
         for array in self.arrays:
             found.update(array.data)
         return found.hexdigest()
 
     def value(self) -> object:
-        """The value, whose large arrays are these and can only be read."""
+        """The value, whose large arrays are these bytes, read-only."""
         return _loaded(self.data, self.arrays)
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """The same with the arrays in a file: where each begins there, and how long it is."""
+    """A value's pickle with the arrays in a file: where each begins there, and its length."""
 
     data: bytes
     places: tuple[tuple[int, int], ...]
     bytes: int
 
     def value(self, fd: int) -> object:
-        """The value, whose arrays are the file's; raises OSError where that cannot be mapped."""
+        """The value, with arrays mapped from the file; raises OSError if it cannot be mapped."""
         memory = memoryview(mmap.mmap(fd, self.bytes, prot=mmap.PROT_READ))
         return _loaded(self.data, [memory[start : start + size] for start, size in self.places])
 
 
 @dataclass(frozen=True, slots=True)
 class Nearby:
-    """Which file it is, of a process on this machine that has it open; another file under this path is not taken for it."""
+    """A file that a process on this machine has open, identified so that no other file at this path is taken for it."""
 
     placed: Placed
     path: str
@@ -80,11 +80,11 @@ class Nearby:
 
     @property
     def arrays(self) -> bool:
-        """Whether there are arrays that lie apart: always."""
+        """Whether there are arrays outside the pickle: always."""
         return True
 
     def value(self) -> object:
-        """The value; raises AbsentError where the file is not in reach."""
+        """The value; raises AbsentError if the file cannot be reached."""
         try:
             fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
@@ -101,9 +101,9 @@ class Nearby:
 
 
 class Lent:
-    """A packed value in a file without a name; it goes when this is closed and nobody maps it any more.
+    """A packed value in an unnamed file, which disappears once this is closed and nobody maps it any more.
 
-    Raises OSError where there is no room for the file.
+    Raises OSError if there is no room for the file.
     """
 
     def __init__(self, packed: Packed) -> None:
@@ -121,25 +121,25 @@ class Lent:
         self.placed = Placed(packed.data, tuple(zip(starts, sizes, strict=True)), size)
 
     def fileno(self) -> int:
-        """The open file, to be given to workers."""
+        """The open file, to pass to workers."""
         return self._file.fileno()
 
     def nearby(self) -> Nearby:
-        """How processes of this machine find it that were not given it."""
+        """How processes of this machine find the file without being passed it."""
         status = os.fstat(self.fileno())
         return Nearby(self.placed, f"/proc/{os.getpid()}/fd/{self.fileno()}", status.st_dev, status.st_ino)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the file."""
         self._file.close()
 
 
 def packed(make: Callable[..., pickle.Pickler], value: object) -> tuple[Packed, Any]:
-    """A value packed by a pickler that is made for a file and, if large arrays lie apart, a callback; and that pickler."""
+    """A packed value and its pickler, which ``make`` makes for a file and, if arrays are kept apart, a callback."""
     arrays: list[NDArray[np.uint8]] = []
 
     def keep(buffer: pickle.PickleBuffer) -> bool:
-        """Take an array out of the pickle; true if it stays in."""
+        """Take a large array out of the pickle; True if the buffer stays in."""
         import numpy as np
 
         raw = buffer.raw()

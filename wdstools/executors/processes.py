@@ -33,7 +33,7 @@ _PARENT_GONE = 1
 
 @dataclass(slots=True)
 class _Given(Generic[Item]):
-    """An item that a worker has: for which time, and how much of it was ticked now and was told by all attempts."""
+    """An item that a worker has: the attempt, its ticks so far, and the ticks reported by all attempts."""
 
     index: int
     item: Item
@@ -42,7 +42,7 @@ class _Given(Generic[Item]):
     told: int = 0
 
     def news(self, count: int) -> int:
-        """How much of a tick is to be told: what an attempt before this one had told is not told again."""
+        """How much of a tick to report: what an earlier attempt reported is not reported again."""
         self.ticked += count
         fresh = max(0, self.ticked - self.told)
         self.told += fresh
@@ -52,7 +52,7 @@ class _Given(Generic[Item]):
 class Processes:
     """Worker processes, each with a pipe. They end with their parent, however it ends.
 
-    Forked where that is safe (Linux, one thread), so that they start in a millisecond; spawned elsewhere.
+    They are forked where that is safe (Linux, one thread), which takes a millisecond, and spawned elsewhere.
     """
 
     shared_disk = True
@@ -74,10 +74,10 @@ class Processes:
             return self._begin()
         except OSError as error:
             raise StoreError(
-                "a worker process cannot be started",
+                "cannot start a worker process",
                 code="no-worker",
                 got=error.strerror or "",
-                hint=f"raise the limits of open files and processes (ulimit -n, ulimit -u), or give {option('jobs', 1)}",
+                hint=f"raise the limits on open files and processes (ulimit -n, ulimit -u), or use {option('jobs', 1)}",
             ) from error
 
     def _begin(self) -> Connection:
@@ -93,11 +93,11 @@ class Processes:
         return ours
 
     def share(self, value: Value) -> Ref[Value]:
-        """A stand-in for a value, which travels to each worker once."""
+        """A reference to a value, which travels to each worker once."""
         return self._shared.share(value)
 
     def map(self, work: Work[Item, Value], items: Iterable[Item], tick: Tick | None = None) -> Iterator[Outcome[Value]]:
-        """Run ``work`` in the workers; one that dies is replaced, and its item given to another."""
+        """Run ``work`` in the workers; a worker that dies is replaced, and its item given to another."""
         feed = (_Given(index, item) for index, item in enumerate(items))
         busy: dict[Connection, _Given[Item]] = {}
         self._fill()
@@ -125,7 +125,7 @@ class Processes:
                     self._feed(free, work, next(feed, None), busy)
                     yield message
         finally:
-            for pipe in busy:  # the map was left: what these still answer must not be taken for the next map's
+            for pipe in busy:  # the map was abandoned: late answers must not be taken for the next map's
                 self._end(pipe, seconds=0)
 
     def _feed(
@@ -139,7 +139,7 @@ class Processes:
             return
         busy[pipe] = given
         task, needed = self._shared.dumps((work, given.index, given.item))
-        with contextlib.suppress(BrokenPipeError):  # a dead worker: its end of the pipe is seen in map()
+        with contextlib.suppress(BrokenPipeError):  # a dead worker: map() will see the end of its pipe
             for value, lent in self._shared.unsent(pipe, needed):
                 pipe.send_bytes(value)
                 if lent is not None:
@@ -170,8 +170,8 @@ class Processes:
             process.join()
 
     def close(self) -> None:
-        """End the workers at once; what they had not finished is abandoned."""
-        for pipe in self._workers:  # all are told before one is waited for
+        """Stop the workers at once; unfinished work is abandoned."""
+        for pipe in self._workers:  # tell all of them before waiting for any
             with contextlib.suppress(OSError):
                 pipe.send(None)
         for pipe in list(self._workers):
@@ -200,12 +200,12 @@ def serve(pipe: Connection, lifeline: Connection, inherited: tuple[Connection, .
         connection.close()
     threading.Thread(target=die_with_parent, args=(lifeline,), daemon=True).start()
     _import(preload)
-    gc.freeze()  # what was imported stays: the collector need not look at it again and again
+    gc.freeze()  # imports stay: keep the collector from scanning them again and again
     gc.set_threshold(COLLECT_AFTER, 20, 20)
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         while (message := _next(pipe)) is not None:
             if isinstance(message, Received):
-                continue  # it is kept where the items that follow will look for it
+                continue  # already kept where the items that follow look for it
             if isinstance(message, Coming):
                 _receive(message, pipe)
                 continue
@@ -217,7 +217,7 @@ def serve(pipe: Connection, lifeline: Connection, inherited: tuple[Connection, .
 
 
 def _next(pipe: Connection) -> Any:
-    """The next message; None where the parent is gone, or was stopped in the middle of sending one."""
+    """The next message; None if the parent is gone, or was stopped while sending one."""
     try:
         return pipe.recv()
     except (EOFError, OSError):
@@ -240,7 +240,7 @@ def die_with_parent(lifeline: Connection) -> None:
 
 
 class _Ticker:
-    """Sends progress to the parent, but not too often."""
+    """Sends progress to the parent, at limited intervals."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe

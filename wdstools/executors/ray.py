@@ -1,8 +1,8 @@
-"""A Ray cluster as an executor: core tasks, one an item. Pixels never go through Ray's object store or Ray Data.
+"""A Ray cluster as an executor: one Ray Core task per item. Pixels never go through Ray's object store or Ray Data.
 
-Ray places the tasks, starts hosts where it scales by itself, and tells when a worker or a host is gone. Everything else is
-as with any pool (``afar.py``). Shared values are objects of Ray, which has them once on each host; large arrays in them
-are mapped by the workers (``packed.py``).
+Ray places the tasks, starts hosts where it autoscales, and reports lost workers and hosts. Everything else is as with
+any pool (``afar.py``). Shared values are Ray objects, kept once on each host; workers map the large arrays in them
+(``packed.py``).
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     from wdstools.executors.base import Item, Outcome, Tick, Value, Work
 
-#: What a task asks for. A shard is written and checked in far less memory than this.
+#: Memory requested for a task. Writing or checking a shard takes far less.
 _MEMORY_BYTES = 1 << 30
 
 
 class RayResources(TypedDict, total=False):
-    """What each item of work asks of the cluster, as Ray's own options of tasks: cores, bytes of memory, and others."""
+    """What each item of work requests from the cluster, as Ray's own task options: cores, bytes of memory, and others."""
 
     num_cpus: float
     memory: int
@@ -33,21 +33,20 @@ class RayResources(TypedDict, total=False):
 
 
 class RayExecutor:
-    """Runs work on a Ray cluster: ``pip install "wdstools[ray]"``, on every host in the same versions.
+    """Runs work on a Ray cluster: ``pip install "wdstools[ray]"``, in the same versions on every host.
 
     Args:
-        address: The cluster, as ``auto``, ``HOST:6379`` or ``ray://HOST:10001``. Without it the one that ``ray.init`` of
-            this program has reached, or the one that ``RAY_ADDRESS`` names or that runs on this machine, or one that
-            is started here and ends with ``close``.
-        jobs: How many items at once, at most; without it, as many as the cluster has room for, even when that changes.
-        shared_disk: Whether all hosts see this machine's files under the same paths; without it that is found out for
-            each path.
-        say: Called with sentences that are worth knowing; without it they become Python warnings.
-        **resources: What each item asks for: ``num_cpus`` (1), ``memory`` in bytes (1 GiB), further ``resources``.
+        address: The cluster, as ``auto``, ``HOST:6379`` or ``ray://HOST:10001``. Default: the one that this program has
+            connected to with ``ray.init``, the one that ``RAY_ADDRESS`` names, the one that runs on this machine, or
+            one that is started here and ends with ``close``.
+        jobs: The most items to run at once. Default: as many as the cluster has room for, even as that changes.
+        shared_disk: Whether all hosts see this machine's files under the same paths. Default: tested for each path.
+        say: Called with messages for the user. Default: they become Python warnings.
+        **resources: What each item requests: ``num_cpus`` (1), ``memory`` in bytes (1 GiB), further ``resources``.
 
     Raises:
         UsageError: Ray is not installed (``no-ray``), hosts have versions that could lead to other results
-            (``mixed-versions``), or a choice is not possible.
+            (``mixed-versions``), or an argument is invalid.
         StoreError: The cluster cannot be reached (``no-cluster``).
     """
 
@@ -69,7 +68,7 @@ class RayExecutor:
 
     @property
     def jobs(self) -> int:
-        """How many items the cluster has room for now, but at most as many as were asked for; at least 1."""
+        """How many items the cluster has room for now, at most the ``jobs`` requested and at least 1."""
         room = self._cluster.room
         return max(1, room if self._most is None else min(room, self._most))
 
@@ -79,16 +78,16 @@ class RayExecutor:
         return self._cluster.one_disk if self._shared_disk is None else self._shared_disk
 
     def map(self, work: Work[Item, Value], items: Iterable[Item], tick: Tick | None = None) -> Iterator[Outcome[Value]]:
-        """Run ``work`` on every item, as Ray's tasks; leaving the map cancels those that are under way."""
+        """Run ``work`` on every item, as Ray tasks; leaving the map cancels those in flight."""
         pool = RayPool(self._cluster, lambda: self.jobs, self._shared.packed)
         return Run(pool, self._shared, tick).outcomes(work, items)
 
     def share(self, value: Value) -> Ref[Value]:
-        """A stand-in for a value, which travels to each worker once."""
+        """A reference to a value, which travels to each worker once."""
         return self._shared.share(value)
 
     def close(self) -> None:
-        """Let go of what was shared; a connection or a cluster that was opened here ends."""
+        """Release what was shared, and end a connection or a cluster that was opened here."""
         self._shared.close()
         self._cluster.close()
 

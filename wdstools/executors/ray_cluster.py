@@ -1,4 +1,4 @@
-"""A Ray cluster as the executor sees it: which hosts there are, how much room, what they see, and a pool for parcels."""
+"""A Ray cluster as the executor sees it: its hosts, its free capacity, the paths it sees, and a pool for parcels."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 _CONNECT_SECONDS = 10
 _PROBE_SECONDS = 60
-#: So long nothing runs until the cluster has room, as when it starts its first host.
+#: How long to wait while the cluster has no room for anything, as when it starts its first host.
 _PATIENCE_SECONDS = 900
 _CANCEL_SECONDS = 20
 
 
 class Cluster:
-    """A cluster that was reached. ``needs`` is what an item asks for, as Ray's options of tasks; ``say`` hears warnings."""
+    """A connected cluster. ``needs`` is what an item requests, as Ray's task options; ``say`` receives warnings."""
 
     def __init__(self, address: str | None, needs: Mapping[str, Any], say: Callable[[str], None]) -> None:
         self._ray = _import_ray()
@@ -53,7 +53,7 @@ class Cluster:
 
     @property
     def room(self) -> int:
-        """How many items fit into it now."""
+        """How many items the cluster has room for now."""
         self.look()
         return self._room
 
@@ -63,7 +63,7 @@ class Cluster:
         return all(host is not None and host.files == this_host().files for host in self._hosts.values())
 
     def close(self) -> None:
-        """Let go of everything; a connection or a cluster that was opened here ends."""
+        """Release everything, and end a connection or a cluster that was opened here."""
         self._objects.clear()
         if self._opened:
             self._ray.shutdown()
@@ -72,7 +72,7 @@ class Cluster:
         self._opened, self._board = False, None
 
     def look(self) -> None:
-        """See which hosts there are, how much room, and, of new ones, whether they can come to the same results."""
+        """Look up the hosts and their capacity, and check that new ones lead to the same results."""
         if time.monotonic() - self._looked < TELL_SECONDS:
             return
         nodes = self._ask_new()
@@ -80,13 +80,13 @@ class Cluster:
         self._looked = time.monotonic()
 
     def _ask_new(self) -> dict[str, Any]:
-        """All nodes. Of each new one it is known now which host it is; None where it is alive and does not answer."""
+        """All nodes, after asking each new one which host it is: None if it is alive and does not answer."""
         deadline = time.monotonic() + _PROBE_SECONDS
         while True:
             nodes = {node["NodeID"]: node for node in self._ray.nodes() if node["Alive"]}
             self._hosts = {name: host for name, host in self._hosts.items() if name in nodes}
             answers = self._on_each([name for name in nodes if name not in self._hosts])
-            # one that has just died is listed for a while: only what stays silent counts
+            # a node that has just died is listed for a while: only one that stays silent counts
             given_up = time.monotonic() > deadline
             for name, host in answers.items():
                 if host is not None:
@@ -98,13 +98,13 @@ class Cluster:
             time.sleep(TELL_SECONDS)
 
     def _judge(self, host: Host) -> None:
-        """Refuse a host with which results could differ, and tell of other differences."""
+        """Refuse a host whose results could differ, and report other differences."""
         refuse_mixture(this_host(), host)
         if other := differing(this_host(), host, TOLD):
-            self._say(f"host {host.name} has other versions, which change no result: {'; '.join(other)}")
+            self._say(f"host {host.name} has other versions, which do not affect results: {'; '.join(other)}")
 
     def _on_each(self, names: Collection[str], ask: Callable[[], Any] | None = None) -> dict[str, Any]:
-        """What a function gives on some nodes, without one which host each is; None for those that do not answer."""
+        """What a function returns on some nodes (by default which host each is); None for those that do not answer."""
         from ray.exceptions import RayError, RayTaskError
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as At
 
@@ -120,18 +120,18 @@ class Cluster:
                 found[name] = self._ray.get(ref, timeout=max(1.0, deadline - time.monotonic()))
             except RayTaskError as error:
                 raise UsageError(
-                    "wdstools does not run on a host of the cluster",
+                    "wdstools cannot run on a host of the cluster",
                     code="mixed-versions",
                     where=f"node {name}",
                     got=str(error.cause or error).splitlines()[-1],
-                    hint="install wdstools and what it needs in the same versions on every host",
+                    hint="install wdstools and its dependencies in the same versions on every host",
                 ) from error
             except RayError:
                 found[name] = None
         return found
 
     def sees(self, path: str) -> bool:
-        """Whether all hosts see a path as this machine does: a file of a random name, made here, is there too."""
+        """Whether all hosts see a path as this machine does: a randomly named file, created here, exists there too."""
         others = frozenset(n for n, host in self._hosts.items() if host is None or host.files != this_host().files)
         if (path, others) not in self._seen:
             with Mark(path) as look:
@@ -141,7 +141,7 @@ class Cluster:
         return self._seen[path, others]
 
     def send(self, parcel: Parcel, packed: Callable[[str], Packed], run: str) -> Any:
-        """One parcel to whichever worker takes it, with the objects that it may need."""
+        """Submit a parcel to whichever worker takes it, with the objects that it may need."""
         for digest in parcel.needed:
             if digest not in self._objects:
                 self._objects[digest] = self._ray.put(packed(digest))
@@ -149,11 +149,11 @@ class Cluster:
         return self._task.remote(parcel, values, self._board, run)
 
     def told(self, run: str) -> dict[int, int]:
-        """How far the items of a run are that have told anything since the last time."""
+        """The progress of those items of a run that have reported any since the last call."""
         return dict(self._ask_board(lambda: self._board.take.remote(run)) or {})
 
     def where(self, run: str, number: int) -> str:
-        """Which host has begun an item last."""
+        """The host that began an item last."""
         return self._ask_board(lambda: self._board.where.remote(run, number)) or ""
 
     def _ask_board(self, ask: Callable[[], Any]) -> Any:
@@ -161,7 +161,7 @@ class Cluster:
 
         try:
             return self._ray.get(ask(), timeout=TELL_SECONDS * 5)
-        except RayError:  # it is on a host that has gone, and is being made again
+        except RayError:  # its host is gone, and Ray is restarting it
             return None
 
 
@@ -176,7 +176,7 @@ def _import_ray() -> Any:
 
 
 def _connect(ray: Any, address: str | None) -> None:
-    """Reach the cluster; without an address one that runs here, or a new one. Raises StoreError."""
+    """Connect to the cluster; without an address, to one that runs here, or start one. Raises StoreError."""
     from ray.exceptions import RayError
 
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
@@ -196,13 +196,13 @@ def _connect(ray: Any, address: str | None) -> None:
             code="no-cluster",
             where=address or "",
             got=lines[0],
-            hint="for a cluster that asks for a token: RAY_AUTH_MODE=token, and the head's ~/.ray/auth_token here too; "
-            "the same versions of Ray and Python everywhere",
+            hint="if the cluster requires a token, set RAY_AUTH_MODE=token and copy the head's ~/.ray/auth_token here; "
+            "use the same versions of Ray and Python everywhere",
         ) from error
 
 
 def _require_listener(address: str) -> None:
-    """Raise OSError where nothing listens: Ray itself would wait for many minutes."""
+    """Raise OSError if nothing listens there: Ray itself would wait for many minutes."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if host and port.isdecimal():
         with socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS):
@@ -235,14 +235,14 @@ class RayPool:
         return self._jobs()
 
     def submit(self, parcel: Parcel, values: Mapping[str, Packed | Nearby]) -> Any:
-        """Send a parcel; the shared values that it needs are objects of Ray."""
+        """Submit a parcel; the shared values that it needs are Ray objects."""
         del values
         handle = self._cluster.send(parcel, self._packed, self._run)
         self._numbers[handle] = parcel.number
         return handle
 
     def wait(self, handles: Collection[Any], told: Callable[[int, int], None]) -> Iterable[Any]:
-        """Those that have ended, none after a second; progress is told meanwhile."""
+        """The handles that are done, none after a second; progress is reported meanwhile."""
         waiting = list(handles)
         ready: list[Any]
         ready, rest = self._ray.wait(waiting, num_returns=1, timeout=TELL_SECONDS, fetch_local=False)
@@ -262,11 +262,11 @@ class RayPool:
             raise StoreError(
                 "no host of the cluster has room for an item of work",
                 code="no-worker",
-                hint="ask for less memory or fewer cores for each item, or let the cluster start hosts that have them",
+                hint="request less memory or fewer cores for each item, or let the cluster start hosts that have enough",
             )
 
     def answer(self, handle: Any) -> Answer:
-        """What came of one that has ended."""
+        """The answer of a handle that is done."""
         from ray.exceptions import RayError
 
         number = self._numbers.pop(handle)
@@ -280,7 +280,7 @@ class RayPool:
         return answer
 
     def cancel(self, handles: Collection[Any]) -> None:
-        """End these at once, and wait until they have."""
+        """Cancel these at once, and wait until they have ended."""
         if not self._ray.is_initialized():
             return
         # by an interrupt first, which closes files in order; killing at once can end the driver too (Ray 2.60)

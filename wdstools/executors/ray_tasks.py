@@ -1,4 +1,4 @@
-"""What runs on the hosts of a Ray cluster: the task, which is one parcel, and the actor that hears of its progress."""
+"""What runs on the hosts of a Ray cluster: the task, which is one parcel, and the actor that collects progress."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ if TYPE_CHECKING:
 
     from wdstools.executors.afar import Answer, Parcel
 
-#: How often the driver looks at progress, and a worker tells it.
+#: How often the driver reads progress, and a worker reports it, in seconds.
 TELL_SECONDS = 1.0
 
 
 class Board:
-    """An actor of Ray that knows how far the items of each run are, and which host has begun them."""
+    """A Ray actor that knows the progress of the items of each run, and which host began them."""
 
     def __init__(self) -> None:
         self._ticks: dict[str, dict[int, int]] = {}
         self._hosts: dict[tuple[str, int], str] = {}
 
     def begin(self, run: str, number: int, host: str) -> None:
-        """An item is begun on a host."""
+        """Note that an item has begun on a host."""
         self._hosts[run, number] = host
         if len(self._hosts) > 10_000:
             del self._hosts[next(iter(self._hosts))]
 
     def tell(self, run: str, number: int, ticks: int) -> None:
-        """An item has come so far."""
+        """Note the progress of an item."""
         self._ticks.setdefault(run, {})[number] = ticks
 
     def take(self, run: str) -> dict[int, int]:
-        """What was told of a run since this was asked last."""
+        """The progress reported for a run since the last call."""
         return self._ticks.pop(run, {})
 
     def where(self, run: str, number: int) -> str:
-        """Which host has begun an item."""
+        """The host that began an item."""
         return self._hosts.get((run, number), "")
 
 
 def serve(parcel: Parcel, values: Mapping[str, Any], board: Any, run: str) -> Answer:
-    """One parcel, in a worker of Ray. Shared values that are not here are fetched."""
+    """Work on one parcel, in a Ray worker. Shared values that are missing here are fetched."""
     import ray
 
     board.begin.remote(run, parcel.number, f"process {os.getpid()} on {this_host().name}")
@@ -64,5 +64,5 @@ def serve(parcel: Parcel, values: Mapping[str, Any], board: Any, run: str) -> An
 
 
 def ask_host(ask: Callable[[], Any] | None = None) -> Any:
-    """What a function gives on this host; without one, which host it is."""
+    """What a function returns on this host; without one, which host this is."""
     return this_host() if ask is None else ask()

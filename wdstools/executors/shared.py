@@ -1,12 +1,13 @@
 """Values that travel to a worker once, however many items hold them, and paths that mean the same everywhere.
 
-A manifest of 100,000 shards is 33 MB, and every item of work holds one: pickled with each, checking such a dataset would
-move 2.5 TB. So ``share`` gives a stand-in, and a class whose values are shared wherever they lie says so of itself with
-``travels_once = True``; they must not change. Both go by the SHA-256 of the pickled value, so equal values travel once.
-One with ``lies_once = True`` besides has large arrays that the workers of a host only read, in one place (``packed.py``).
+A manifest of 100,000 shards is 33 MB, and every item of work holds one: if it were pickled with each, checking such a
+dataset would move 2.5 TB. So ``share`` returns a reference, and a class whose values are shared wherever they occur
+sets ``travels_once = True``; such values must not change. Both go by the SHA-256 of the pickled value, so equal values
+travel once. A class that also sets ``lies_once = True`` has its large arrays in one place for all workers of a host,
+read-only (``packed.py``).
 
-A class names those of its attributes that are paths on this machine: ``local_paths = ("path",)``. A worker may have
-another working folder, so they are made absolute where workers are not children of this process.
+A class lists those of its attributes that are paths on this machine: ``local_paths = ("path",)``. A worker may have
+another working folder, so they are made absolute for workers that are not children of this process.
 """
 
 from __future__ import annotations
@@ -27,25 +28,25 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 Value_co = TypeVar("Value_co", covariant=True)
-#: So many values that came from elsewhere are kept; whatever went is sent again.
+#: How many received values are kept; a value that was dropped is sent again.
 _RECENT = 16
-#: In this process: the values that are held until their executor ends, how often each, and the latest that came from elsewhere.
+#: In this process: the values held until their executor ends, how many hold each, and the latest received values.
 _kept: dict[str, object] = {}
 _holders: dict[str, int] = {}
 _recent: OrderedDict[str, object] = OrderedDict()
-#: Of these the latest whose arrays lie outside this process: they hold memory that all workers of the host share.
+#: The received values whose arrays are outside this process, in memory that all workers of the host share.
 _apart: set[str] = set()
 _lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
 class Ref(Generic[Value_co]):
-    """Stands for a shared value, which travels to each worker once. ``digest`` is the SHA-256 of the value, pickled."""
+    """A reference to a shared value, which travels to each worker once; ``digest`` is the SHA-256 of its pickle."""
 
     digest: str
 
     def get(self) -> Value_co:
-        """The value, in the caller or in a worker; raises LookupError when its executor was closed."""
+        """The value, in the caller or in a worker; raises LookupError if its executor was closed."""
         try:
             return _look_up(self.digest)  # type: ignore[return-value]  # what was shared under this digest
         except AbsentError as error:
@@ -54,7 +55,7 @@ class Ref(Generic[Value_co]):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A path of this machine. Sharing it tells at once whether workers can use it, before any work is done."""
+    """A path on this machine. Sharing it raises at once if workers cannot use it, before any work is done."""
 
     local_paths: ClassVar[tuple[str, ...]] = ("path",)
 
@@ -63,7 +64,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """Says that a value has come and is kept."""
+    """A message: a value has been received and kept."""
 
     digest: str
 
@@ -71,8 +72,8 @@ class Received:
 class SharedValues:
     """What one executor shares, and which of its workers have it.
 
-    ``elsewhere`` is called with each local path that travels to workers that are not children of this process, and gives
-    the path to use there; without it paths travel as they are.
+    ``elsewhere`` is called with each local path that travels to workers that are not children of this process, and
+    returns the path to use there; without it, paths travel unchanged.
     """
 
     def __init__(self, elsewhere: Callable[[str], str] | None = None) -> None:
@@ -85,11 +86,11 @@ class SharedValues:
         self._sent: dict[Hashable, set[str]] = {}
 
     def share(self, value: Value) -> Ref[Value]:
-        """The stand-in of a value."""
+        """A reference to a value."""
         return Ref(self.digest(value))
 
     def dumps(self, message: object) -> tuple[bytes, list[str]]:
-        """A message as bytes in which shared values are only digests, and these digests: what one needs comes before it."""
+        """A message as bytes with shared values as digests, and those digests, each after the ones it needs."""
         made, needed = self._pack(message, None)
         return made.data, needed
 
@@ -101,7 +102,7 @@ class SharedValues:
         return made, list(needed)
 
     def digest(self, value: object) -> str:
-        """The digest of a value, which is shared from now on."""
+        """The digest of a value, which is then shared."""
         found = self._digests.get(id(value))
         if found is None:
             made, needs = self._pack(value, value)
@@ -118,13 +119,13 @@ class SharedValues:
         return self._packed[digest]
 
     def lent(self, digest: str) -> Lent | None:
-        """A shared value whose arrays lie apart, in a file for the processes of this machine; None where it has none, or no room."""
+        """A shared value with its large arrays in a file for local processes; None without arrays, or without room."""
         if digest not in self._lent:
             self._lent[digest] = _lend(self._packed[digest])
         return self._lent[digest]
 
     def unsent(self, worker: Hashable, needed: Iterable[str]) -> Iterator[tuple[bytes, Lent | None]]:
-        """Messages with those values that a worker does not have yet, and the file to give to it; from now on it has them."""
+        """Messages with the values that a worker does not have yet, and the files to pass to it; they count as sent."""
         sent = self._sent.setdefault(worker, set())
         for digest in needed:
             if digest in self._packed and digest not in sent:
@@ -134,11 +135,11 @@ class SharedValues:
                 sent.add(digest)
 
     def forget(self, worker: Hashable) -> None:
-        """A worker is gone."""
+        """Forget a worker that is gone."""
         self._sent.pop(worker, None)
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Release everything."""
         for lent in self._lent.values():
             if lent is not None:
                 lent.close()
@@ -171,7 +172,7 @@ def _release(digest: str) -> None:
 
 
 class _Whole:
-    """Unpickled in a worker of ours, keeps the value there."""
+    """A message that keeps the value when a worker of ours unpickles it."""
 
     def __init__(self, digest: str, value: Packed) -> None:
         self._digest = digest
@@ -188,7 +189,7 @@ def _receive_for_good(digest: str, made: Packed) -> Received:
 
 @dataclass(frozen=True, slots=True)
 class Coming:
-    """Says to a worker of ours that a file comes next, in which the arrays of a value are."""
+    """A message to a worker of ours: a file with the arrays of a value comes next."""
 
     digest: str
     placed: Placed
@@ -199,9 +200,10 @@ class Coming:
 
 
 def receive(digest: str, made: Packed | Nearby, needed: Collection[str] = ()) -> None:
-    """Keep a value in a worker that outlives its callers: until some others have come that are not ``needed`` with it.
+    """Keep a value in a worker that outlives its callers, until enough others have come.
 
-    Of those whose arrays lie outside this process the latest is kept. Raises AbsentError where the value is not in reach.
+    Of the values whose arrays are outside this process, only this one and those ``needed`` with it stay. Raises
+    AbsentError if the value cannot be reached.
     """
     if is_here(digest):
         return
@@ -225,7 +227,7 @@ def is_here(digest: str) -> bool:
 
 @contextmanager
 def pinned(digests: Iterable[str]) -> Iterator[None]:
-    """Keep shared values that are here while the block runs; raises AbsentError for one that is not."""
+    """Hold shared values for the duration of the block; raises AbsentError for a value that is not here."""
     held: list[str] = []
     try:
         for digest in digests:
@@ -262,7 +264,7 @@ class _Pickler(ForkingPickler):
         self.needed: list[str] = []
 
     def reducer_override(self, value: object) -> Any:
-        """Shared values as their digests, local paths as absolute ones; anything else as ever."""
+        """Replace shared values by their digests and make local paths absolute; pickle anything else as usual."""
         kind = type(value)
         if isinstance(value, Ref):
             digest = self._shared.digest(value.get())  # it may be another executor's

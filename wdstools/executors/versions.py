@@ -1,4 +1,4 @@
-"""What must be the same on all hosts that work on one dataset: the one list, and how it is compared."""
+"""What must be the same on all hosts that work on one dataset: the only list of it, and how it is compared."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from wdstools.version import __version__, pillow_codecs
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-#: Where these differ between hosts, shard bytes, digests or groups can differ too, and the work is refused.
+#: If these differ between hosts, shard bytes, digests or groups can differ too, and the work is refused.
 #: wdstools itself is compared by its version and its files: two states of one version are two programs.
 DECIDING = {
     "wdstools": "everything",
@@ -34,13 +34,13 @@ DECIDING = {
     "zlib": "re-encoded images",
     "littlecms2": "re-encoded images",
 }
-#: A difference in these changes no result as far as is known; it is told.
+#: As far as is known, a difference in these does not affect results; it is only reported.
 TOLD = ("python", "machine", "xxhash", "awscrt", "urllib3", "zstandard", "obstore")
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """One host as its workers see it. Two with the same ``files`` see the same disks."""
+    """A host as its workers see it. Two hosts with the same ``files`` see the same disks."""
 
     name: str
     files: str
@@ -48,7 +48,7 @@ class Host:
 
     @property
     def digest(self) -> str:
-        """Of all that decides results: two hosts with the same one can work together."""
+        """A digest of everything that decides results: hosts with the same digest can work together."""
         text = "\n".join(f"{name} {self.versions.get(name, 'none')}" for name in sorted(DECIDING))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -60,7 +60,7 @@ def this_host() -> Host:
 
 
 def _files() -> str:
-    """Names the kernel and the mounts that this process sees: the same text means the same files."""
+    """Identifies the kernel and the mounts that this process sees: equal texts mean the same files."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return f"{file.read().strip()} {os.stat('/proc/self/ns/mnt').st_ino}"
@@ -97,19 +97,19 @@ def _code() -> str:
 
 
 def differing(ours: Host, theirs: Host, names: Iterable[str]) -> list[str]:
-    """What differs of some names, as ``numpy 1.26.4 here, 2.0.0 there``."""
+    """The differences in some names, as ``numpy 1.26.4 here, 2.0.0 there``."""
     pairs = ((name, ours.versions.get(name, "none"), theirs.versions.get(name, "none")) for name in names)
     return [f"{name} {here} here, {there} there" for name, here, there in pairs if here != there]
 
 
 def refuse_mixture(ours: Host, theirs: Host) -> None:
-    """Raise UsageError where two hosts could come to different results."""
+    """Raise UsageError if two hosts could produce different results."""
     found = differing(ours, theirs, DECIDING)
     if found:
         raise UsageError(
-            "workers have other versions than this machine, and results could differ",
+            "workers have other versions than this machine, so results could differ",
             code="mixed-versions",
             where=f"host {theirs.name}",
             got="; ".join(found),
-            hint="install the same versions everywhere: on this machine, pip freeze lists them",
+            hint="install the same versions everywhere; pip freeze lists those of this machine",
         )

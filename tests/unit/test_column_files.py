@@ -93,7 +93,7 @@ def test_no_more_is_written_or_read_than_a_file_may_hold(monkeypatch: pytest.Mon
     data, columns = _written()
     texts = pa.compute.sum(pa.compute.binary_length(TABLE["text"])).as_py()
     monkeypatch.setattr(column_files, "MAX_COLUMNS_BYTES", texts)
-    with pytest.raises(FormatError, match="at most 9 B are read"):
+    with pytest.raises(FormatError, match="the limit is 9 B"):
         _read(data, columns, "vector", "score", "key")
     assert texts == 8
     refuse_too_large(texts)

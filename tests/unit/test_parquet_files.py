@@ -49,7 +49,7 @@ def test_a_table_whose_footer_is_too_long_is_refused_and_told_why(
     with pytest.raises(wt.FormatError) as caught:
         wt.pack(tmp_path / "table.parquet", tmp_path / "out")
     assert caught.value.code == "table-too-large"
-    assert str(caught.value.got).endswith("and at most 100 B are read")
+    assert str(caught.value.got).endswith("and the limit is 100 B")
 
 
 MOMENT = dt.datetime(1970, 1, 1, 0, 0, 0, 2)  # noqa: DTZ001 (the column has no time zone)
@@ -89,5 +89,5 @@ def test_groups_of_rows_whose_lists_hold_one_dictionary_are_read() -> None:
     table = pa.table({"n": range(128), "lists": [[{"word": word, "at": 1}] for word in words * 2]})
     file = written(table, row_group_size=40, use_dictionary=True, store_schema=False)
     assert read_whole(file.getbuffer(), ["n", "lists"], 5000).to_pylist() == table.to_pylist()
-    with pytest.raises(ValueError, match=r"comes to 4\.\d+ kB once it is unpacked, and at most 3\.0 kB"):
+    with pytest.raises(ValueError, match=r"takes 4\.\d+ kB unpacked, and the limit is 3\.0 kB"):
         read_whole(file.getbuffer(), ["n", "lists"], 3000)

@@ -156,7 +156,7 @@ def test_lines_of_a_record_that_failed_are_not_counted_as_words() -> None:
 
 def test_why_a_line_is_no_sum_is_told_by_what_is_wrong_with_it() -> None:
     found = read_list(f"{ONE}  a.tar\nSHA256 (b.tar) = {MD5}\nBLAKE3 (b.tar) = {ONE}\n".encode(), where="SUMS")
-    assert ["not read here" in odd.why for odd in found.odd] == [False, True]
+    assert ["not supported" in odd.why for odd in found.odd] == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_a_list_of_no_sums_is_refused_by_what_it_is(text: bytes, where: str, lin
     with pytest.raises(FormatError) as told:
         read_list(text, where=where)
     assert (told.value.code, told.value.where) == ("sums-damaged", where + line)
-    words = {"": "web page", ", line 3": "no line of it"}.get(line, "not read here")
+    words = {"": "web page", ", line 3": "no line of a checksum list"}.get(line, "not supported")
     assert words in str(told.value)
 
 

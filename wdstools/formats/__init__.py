@@ -1,1 +1,1 @@
-"""Pure conversions between bytes and values: no file, clock, environment or process is touched here."""
+"""Pure conversions between bytes and values: nothing here touches a file, the clock, the environment or a process."""

@@ -1,7 +1,7 @@
-"""Python values to Arrow arrays and back, through buffers.
+"""From Python values to Arrow arrays and back, through buffers.
 
-``pa.array`` and ``to_numpy`` import pandas where it is installed (0.3 s in every worker), and ``to_pylist`` takes a
-microsecond a value. Law: ``to_list(to_array(values, kind)) == list(values)``.
+``pa.array`` and ``to_numpy`` import pandas if it is installed (0.3 s in every worker), and ``to_pylist`` takes a
+microsecond per value. Law: ``to_list(to_array(values, kind)) == list(values)``.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _dictionary(values: Sequence[str | None] | NDArray[Any]) -> pa.Array:
 
 
 def coded(codes: NDArray[np.int32], names: Sequence[str | None]) -> pa.DictionaryArray:
-    """A dictionary of text from the number of each value's name; below 0 is null."""
+    """A dictionary of text from the number of each value's name; a negative number is null."""
     there = codes >= 0
     buffers = [None if there.all() else _bits(there), pa.py_buffer(np.where(there, codes, 0))]
     return pa.DictionaryArray.from_arrays(
@@ -74,7 +74,7 @@ def coded(codes: NDArray[np.int32], names: Sequence[str | None]) -> pa.Dictionar
 
 
 def text_over(starts: NDArray[Any], data: bytes | memoryview, there: NDArray[np.bool_]) -> pa.Array:
-    """Texts one behind the other in ``data``, each from its start; null where it is not ``there``. Data is copied."""
+    """Texts concatenated in ``data``, each from its start; null where not ``there``. The data is copied."""
     ends = np.append(starts, len(data)).astype(np.int32)
     whole = pa.py_buffer(bytes(data))
     return pa.Array.from_buffers(
@@ -83,7 +83,7 @@ def text_over(starts: NDArray[Any], data: bytes | memoryview, there: NDArray[np.
 
 
 def numbers_over(values: NDArray[Any], there: NDArray[np.bool_], kind: pa.DataType) -> pa.Array:
-    """Integers; null where one is not ``there``."""
+    """Integers; null where not ``there``."""
     data = np.ascontiguousarray(values.astype(kind.to_pandas_dtype(), copy=False))
     return pa.Array.from_buffers(kind, len(data), [None if there.all() else _bits(there), pa.py_buffer(data)])
 
@@ -129,7 +129,7 @@ def to_list(array: pa.Array | pa.ChunkedArray) -> list[Any]:
 
 
 def text_bytes(array: pa.Array) -> tuple[NDArray[np.int64], bytes]:
-    """Length in bytes of each text, and all of them one behind the other; a null has no length."""
+    """The length in bytes of each text, and all of them concatenated; a null has length 0."""
     if not len(array):
         return np.zeros(0, np.int64), b""
     ends, data = _ends(array), array.buffers()[2]
@@ -138,19 +138,19 @@ def text_bytes(array: pa.Array) -> tuple[NDArray[np.int64], bytes]:
 
 
 def text_lengths(array: pa.Array) -> NDArray[np.int64]:
-    """Length in bytes of each text, without touching any."""
+    """The length in bytes of each text, without touching the texts."""
     return np.diff(_ends(array)) if len(array) else np.zeros(0, np.int64)
 
 
 def _ends(array: pa.Array) -> NDArray[np.int64]:
-    """Where each text ends, after where the first begins."""
+    """The start of the first text, then the end of each."""
     wide = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
     ends = np.frombuffer(array.buffers()[1], np.int64 if wide else np.int32).astype(np.int64, copy=False)
     return ends[array.offset : array.offset + len(array) + 1]
 
 
 def fixed_bytes(array: pa.Array | pa.ChunkedArray) -> bytes:
-    """Values of a fixed size one behind the other, a null as zeros."""
+    """Values of a fixed size, concatenated; a null as zeros."""
     array = one_chunk(array)
     width = array.type.byte_width
     if not len(array):
@@ -171,17 +171,17 @@ def _texts(array: pa.Array) -> list[Any]:
 
 
 def release_memory() -> None:
-    """Give back to the system what Arrow has freed, and what Python and numpy have where the C library can (glibc)."""
+    """Return freed memory to the system: Arrow's and, if the C library can do it (glibc), that of Python and numpy."""
     pa.default_memory_pool().release_unused()
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def reader_over(data: bytes | memoryview) -> pa.BufferReader:
-    """Bytes for Arrow to read, in memory of its own.
+    """Bytes for Arrow to read, in Arrow's own memory.
 
-    Over a Python object a reading thread of Arrow may be the last to let go of it, and needs the interpreter for that:
-    if that is ending, the process is aborted.
+    If they were a Python object, an Arrow thread might be the last to release it, which needs the interpreter: while
+    that is shutting down, the process would be aborted.
     """
     buffer = pa.allocate_buffer(len(data))
     memoryview(buffer).cast("B")[:] = data
@@ -198,9 +198,9 @@ def one_chunk(array: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 
 def flat(lists: pa.ListArray) -> pa.Array:
-    """The values of all lists, one behind the other; none of the lists is null.
+    """The values of all lists, concatenated; no list may be null.
 
-    Arrow's ``flatten`` does the same, and imports pyarrow.compute for it: 30 ms in every process.
+    Arrow's ``flatten`` does the same but imports pyarrow.compute: 30 ms in every process.
     """
     if not len(lists):
         return lists.values.slice(0, 0)
@@ -209,12 +209,12 @@ def flat(lists: pa.ListArray) -> pa.Array:
 
 
 def list_lengths(lists: pa.ListArray) -> NDArray[np.int32]:
-    """How many values each list has; see ``flat``."""
+    """The number of values in each list; see ``flat``."""
     return np.diff(to_numpy(lists.offsets))
 
 
 def taken(table: pa.Table, rows: Sequence[int] | NDArray[np.int64]) -> pa.Table:
-    """Some rows of a table, in their order. ``Table.take`` imports pyarrow.compute; see ``flat``."""
+    """Some rows of a table, in the given order. ``Table.take`` imports pyarrow.compute; see ``flat``."""
     return _call("take", table, to_array(rows, pa.int64()))
 
 
@@ -224,7 +224,7 @@ def kept(table: pa.Table, mask: Sequence[bool] | NDArray[np.bool_]) -> pa.Table:
 
 
 def each_once(values: NDArray[Any]) -> NDArray[Any]:
-    """Each value once, sorted: as ``np.unique``, which imports numpy.ma for it."""
+    """Each value once, sorted, like ``np.unique``, which imports numpy.ma."""
     values = np.sort(values)
     first: NDArray[Any] = values[np.append(np.ones(len(values[:1]), bool), values[1:] != values[:-1])]
     return first
@@ -233,13 +233,13 @@ def each_once(values: NDArray[Any]) -> NDArray[Any]:
 def _call(function: str, *given: Any) -> Any:
     try:
         from pyarrow._compute import call_function
-    except ImportError:  # where pyarrow has moved it
+    except ImportError:  # in case pyarrow has moved it
         from pyarrow.compute import call_function
     return call_function(function, list(given))
 
 
 def to_ipc(table: pa.Table) -> bytes:
-    """A table as Arrow IPC bytes: of a slice, only its own rows."""
+    """A table as Arrow IPC bytes; of a slice, only its own rows."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as stream:
         stream.write_table(table)

@@ -1,4 +1,4 @@
-"""Captions as values to compare: one normalisation, and what can be said of a caption alone."""
+"""Captions as values to compare: one normalisation, and what can be said about a single caption."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from xxhash import xxh3_64_intdigest
 
 _HASHTAG = re.compile(r"#(\w+)")
-#: Longer than any caption that Instagram takes (2,200 characters).
+#: The longest caption that Instagram accepts, in characters.
 OVER_LONG = 2_200
-#: Fewer hashtags than these are not a set that names its author.
+#: Fewer hashtags than this are not a set that is typical of an author.
 _FEWEST_HASHTAGS = 3
 
 
 def normalise(text: str) -> str:
-    """A caption as it is compared: Unicode NFKC, then full case folding, then NFKC again; white space as single blanks.
+    """A caption as it is compared: Unicode NFKC, full case folding, NFKC again, and white space as single spaces.
 
     The second NFKC makes it idempotent: ``normalise(normalise(x)) == normalise(x)``.
     """
@@ -25,13 +25,13 @@ def normalise(text: str) -> str:
 
 
 def hashtags(text: str) -> str:
-    """The different hashtags of a text, normalised, sorted, with a blank between: what "the same set" compares."""
+    """The distinct hashtags of a text, normalised, sorted and separated by spaces, so that equal sets compare equal."""
     return " ".join(f"#{tag}" for tag in sorted(set(_HASHTAG.findall(normalise(text)))))
 
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """A caption: digest of its normalised text (0 if that is empty) and of its set of three or more hashtags (else 0)."""
+    """A caption: the digest of its normalised text (0 if empty) and of its set of three or more hashtags (else 0)."""
 
     digest: int
     hashtags: int
@@ -39,7 +39,7 @@ class Caption:
 
     @classmethod
     def of(cls, text: str | None) -> Caption:
-        """What there is to say about a text."""
+        """The caption that a text is."""
         if not text:
             return cls(0, 0, over_long=False)
         plain = normalise(text)

@@ -1,7 +1,7 @@
-"""The dataset card, README.md: what Hugging Face needs to find the shards, and what a person needs to check them.
+"""The dataset card, README.md: what Hugging Face needs to find the shards, and what people need to check them.
 
-wdstools owns two parts of a card and nothing else: the ``configs:`` entry of the YAML front matter, and the block
-between its two marks. Both are pure functions of the manifest, so damage to them is found by rendering them again.
+wdstools owns only two parts of a card: the ``configs:`` entry of the YAML front matter, and the block between its two
+marks. Both are pure functions of the manifest, so damage to them is found by rendering them again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from wdstools.formats.manifest import Manifest
 
-#: Where the card lies in a dataset.
+#: The path of the card in a dataset.
 CARD_PATH = "README.md"
 BEGIN_MARK = "<!-- wdstools:begin (written by wdstools; edits between the marks are lost) -->"
 END_MARK = "<!-- wdstools:end -->"
@@ -28,7 +28,7 @@ def render_card(manifest: Manifest) -> str:
 
 
 def render_configs(manifest: Manifest) -> str:
-    """The YAML that tells Hugging Face which files are which split, so that no other file confuses it."""
+    """The YAML that tells Hugging Face which files belong to which split, so that no other file confuses it."""
     lines = ["configs:", "- config_name: default", "  data_files:"]
     names = hugging_face_names(manifest)
     for split in _reading_order(manifest):
@@ -41,12 +41,12 @@ def render_configs(manifest: Manifest) -> str:
 
 
 def render_block(manifest: Manifest) -> str:
-    """The block between the marks: totals, root digest, how to check, the shards' layout."""
+    """The block between the marks: totals per split, members, labels, root digest, and how to check."""
     return _block(manifest, tuple(map(printable_name, manifest.labels)))
 
 
 def printable_name(text: str) -> str:
-    """A name from outside, on one line and without characters that do something to who looks at it: those as in Python."""
+    """A name from outside, on one line; unprintable characters, which could affect a display, as Python escapes."""
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
@@ -82,19 +82,19 @@ def _block(manifest: Manifest, labels: Sequence[str]) -> str:
 
 
 def card_differences(text: str, manifest: Manifest) -> list[str]:
-    """Which of the parts that wdstools owns are not as the manifest gives them; empty when the card is whole."""
+    """Which of the parts that wdstools owns differ from what the manifest gives; empty for an intact card."""
     differences = []
     front_matter = text.split("\n---\n", 1)[0] if text.startswith("---\n") else ""
     if render_configs(manifest) not in front_matter.removeprefix("---\n") + "\n":
         differences.append("YAML key 'configs'")
-    # older writers put labels there as they are
+    # older writers did not escape labels
     if render_block(manifest) not in text + "\n" and _block(manifest, manifest.labels) not in text + "\n":
         differences.append("block between the wdstools marks")
     return differences
 
 
 def mend_card(text: str, manifest: Manifest) -> str:
-    """The card with the two parts that wdstools owns as the manifest gives them; everything else stays as it is.
+    """The card with the two parts that wdstools owns rendered from the manifest; everything else stays as it is.
 
     Law: ``card_differences(mend_card(t, m), m) == []``.
     """
@@ -110,7 +110,7 @@ def mend_card(text: str, manifest: Manifest) -> str:
 
 
 def _without_configs(front: str) -> str:
-    """Front matter without its key ``configs``, and without what looks like a damaged one."""
+    """Front matter without its key ``configs`` and anything that looks like a damaged ``configs``."""
     kept: list[str] = []
     inside = False
     for line in front.splitlines():
@@ -122,7 +122,7 @@ def _without_configs(front: str) -> str:
 
 
 def _with_block(body: str, block: str) -> str:
-    """Put the block where its marks are, damaged by a character or two perhaps; at the end if there are none."""
+    """Put the block where its marks are, even if a character or two are damaged; at the end if there are none."""
     lines = body.splitlines()
     begin = next((n for n, line in enumerate(lines) if _nearly(line, BEGIN_MARK)), None)
     end = next((n for n, line in enumerate(lines) if _nearly(line, END_MARK)), None)
@@ -139,7 +139,7 @@ def _nearly(line: str, mark: str) -> bool:
 
 
 def hugging_face_names(manifest: Manifest) -> dict[str, str]:
-    """What each split is called there: dashes are not allowed, and no two may be called the same."""
+    """The name of each split on Hugging Face, where dashes are not allowed and names must be unique."""
     names: dict[str, str] = {}
     for split in sorted(manifest.splits, key=lambda split: (split in _HUGGING_FACE_SPLITS or "-" in split, split)):
         name = _HUGGING_FACE_SPLITS.get(split, split).replace("-", "_")

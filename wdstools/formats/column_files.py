@@ -1,7 +1,7 @@
-"""The files of a set of columns: Parquet, one row a sample, in the order of its shard.
+"""The files of a column set: Parquet, one row per sample, in the order of the shard.
 
-Law: ``read_columns`` gives what ``write_columns`` was given. A file may come from anywhere: no more memory is taken for
-it than its rows have a right to.
+Law: ``read_columns`` returns what ``write_columns`` was given. A file may come from anywhere, so reading it takes no
+more memory than its number of rows justifies.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from wdstools.formats.columns import ColumnField, ColumnSet
     from wdstools.formats.parquet_pages import Group
 
-#: How long a file of a set may be, and how much all its values may take when it is written; read are some more, as Parquet
-#: has some bytes beside them: what is written is read.
+#: The limit for a file of a set, and for all its values when it is written. The limit for reading is a little higher,
+#: because Parquet adds some bytes: whatever is written can be read.
 MAX_COLUMNS_BYTES = 1 << 31
 _KEY = pa.field("key", pa.string(), nullable=False)
 
@@ -62,25 +62,25 @@ def write_columns(table: pa.Table, fields: Sequence[ColumnField]) -> bytes:
 
 
 def refuse_too_large(size: int) -> None:
-    """Refuse more values of a shard than anybody reads again; raises UsageError (``columns-too-large``)."""
+    """Refuse more values for a shard than could be read back; raises UsageError (``columns-too-large``)."""
     if size > MAX_COLUMNS_BYTES:
         raise UsageError(
-            "the values of one shard's samples take more than a file of columns may hold",
+            "the values for the samples of one shard are too large for one file of columns",
             code="columns-too-large",
             expected=f"at most {shown(MAX_COLUMNS_BYTES)}",
             got=shown(size),
-            hint=f"add fewer columns at once ({option('fields')}, each part with a {option('name')}), or pack shards with fewer samples",
+            hint=f"add fewer columns at a time ({option('fields')}, each part with a {option('name')}), or pack shards with fewer samples",
         )
 
 
 def size_of(rows: int, fields: Sequence[ColumnField]) -> int:
-    """How many bytes so many values of these fields take at least: of texts nobody knows before."""
+    """How many bytes the values of ``rows`` rows take at least; texts count as 0, because their length is unknown."""
     widths = {"float64": 8, "float32": 4, "int64": 8}
     return rows * sum(widths.get(field.kind.partition("[")[0], 0) * max(1, field.width) for field in fields)
 
 
 def described(path: str, table: pa.Table, data: bytes, fields: Sequence[ColumnField]) -> ColumnShard:
-    """What the document says of the file ``data`` of a shard, whose rows are ``table``."""
+    """The document's entry for the file ``data`` of a shard, whose rows are ``table``."""
     nulls = tuple(table.column(field.name).null_count for field in fields)
     return ColumnShard(path, len(data), sha256_hex(data), table.num_rows, nulls)
 
@@ -88,7 +88,7 @@ def described(path: str, table: pa.Table, data: bytes, fields: Sequence[ColumnFi
 def read_columns(
     data: bytes, columns: ColumnSet, shard: ColumnShard, names: Sequence[str], *, where: str = ""
 ) -> pa.Table:
-    """Some columns of a file (fields of the set, and ``key``), proved by the SHA-256 that the document gives.
+    """Some columns of a file (fields of the set, and ``key``), proved by the SHA-256 in the document.
 
     Raises FormatError (``columns-damaged``).
     """
@@ -116,7 +116,7 @@ def _check_rows(file: pq.ParquetFile, wanted: int, names: Sequence[str]) -> None
     groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
     rows = sum(group.num_rows for group in groups)
     if {file.metadata.num_rows, rows} != {wanted}:
-        raise ValueError(f"it claims {rows:,} rows, not {wanted:,} rows")
+        raise ValueError(f"it claims {rows:,} rows, not {wanted:,}")
     if file.schema_arrow.names != names:
         raise ValueError(f"it has the columns {', '.join(file.schema_arrow.names)[:200]}")
 
@@ -134,7 +134,7 @@ def _check_lists(groups: Sequence[Group], wanted: pa.Schema, rows: int) -> None:
 
 
 def aligned(column: pa.ChunkedArray | pa.Array, kind: pa.DataType) -> pa.Array:
-    """A column as an array of a field's type; raises ValueError where its values are of another, or lists of another length."""
+    """A column as an array of a field's type; raises ValueError for another type of value or length of list."""
     array = one_chunk(column)
     if array.type.equals(kind):
         return array
@@ -166,7 +166,7 @@ def aligned(column: pa.ChunkedArray | pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 def _narrowed(before: pa.Array, after: pa.Array) -> pa.Array:
-    """Numbers as another type has them; raises ValueError where one is too large for it."""
+    """Numbers converted to another type; raises ValueError if one is too large for it."""
     if pa.types.is_float32(after.type) and pa.types.is_float64(before.type):
         new, old = (to_numpy(one) for one in (after, before))
         if (large := np.isinf(new) & np.isfinite(old)).any():

@@ -1,8 +1,8 @@
-"""Columns that were added to a dataset: a set of fields in one JSON document, beside one row-aligned file a shard (``column_files``).
+"""Added columns of a dataset: a set of fields in a JSON document, and one row-aligned file per shard (``column_files``).
 
-A set lies outside the root digest and is bound to it: the document names the root that its rows were made for, and the
-length and SHA-256 of each file. It is canonical JSON, one shard a line. Law: ``dumps(loads(b)) == b`` for every ``b`` that
-``loads`` accepts.
+A set is outside the root digest but bound to it: the document names the root that its rows were made for, and the
+length and SHA-256 of each file. It is canonical JSON, one shard per line. Law: ``dumps(loads(b)) == b`` for every ``b``
+that ``loads`` accepts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from wdstools.formats.digest import DIGEST_HEX_DIGITS, sha256_hex
 from wdstools.formats.index import SCHEMA
 from wdstools.formats.manifest import COLUMNS_FOLDER, is_plain_path, like_index
 
-#: Where files of a set wait in an object store until the list names them; no part of a dataset.
+#: Where files of a set wait in an object store until the list names them; not part of a dataset.
 COLUMNS_WAITING = ".wdstools/columns-next/"
 #: The newest version of the document that is read.
 COLUMNS_VERSION = 1
@@ -30,7 +30,7 @@ MAX_SET_BYTES = 1 << 29
 #: The longest list of numbers that a sample may have in one field.
 MAX_WIDTH = 1 << 16
 MAX_FIELDS = 256
-#: The scalar types of fields, and what Arrow calls them; ``float32[512]`` is a list of so many.
+#: The scalar types of fields, and their Arrow types; ``float32[512]`` is a list of 512 numbers.
 SCALARS = {
     "bool": pa.bool_(),
     "int64": pa.int64(),
@@ -39,7 +39,7 @@ SCALARS = {
     "string": pa.string(),
 }
 _LISTED = ("float32", "float64")
-#: What a batch, a sample of a transform, or an index has under a name of its own.
+#: Names already used in a batch, in a transform's sample, or in an index.
 RESERVED = frozenset(
     {
         *SCHEMA.names,
@@ -54,36 +54,36 @@ _MAX_INT = 2**53
 
 
 def is_set_name(name: str) -> bool:
-    """Whether a set may be called so: it names a file and a folder."""
+    """Whether a set may have this name, which becomes that of a file and a folder."""
     return _NAME_RE.fullmatch(name) is not None
 
 
 def is_field_name(name: str) -> bool:
-    """Whether a field may be called so: conditions name it bare."""
+    """Whether a field may have this name, which conditions use without quotes."""
     return _FIELD_RE.fullmatch(name) is not None and not keyword.iskeyword(name) and name != "len"
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnField:
-    """One field of a set: ``kind`` is ``bool``, ``int64``, ``float32``, ``float64``, ``string``, or a list as ``float32[512]``."""
+    """A field of a set; ``kind`` is ``bool``, ``int64``, ``float32``, ``float64``, ``string``, or as ``float32[512]``."""
 
     name: str
     kind: str
 
     @property
     def width(self) -> int:
-        """How many numbers a value has: 0 where it is no list."""
+        """The length of a value that is a list; 0 for any other."""
         match = _KIND_RE.fullmatch(self.kind)
         return int(match[2]) if match else 0
 
     @property
     def arrow(self) -> pa.DataType:
-        """The Arrow type of its values; raises ValueError for what is no kind."""
+        """The Arrow type of its values; raises ValueError for an unknown kind."""
         match = _KIND_RE.fullmatch(self.kind)
         if match and int(match[2]) <= MAX_WIDTH:
             return pa.list_(SCALARS[match[1]], int(match[2]))
         if self.kind not in SCALARS:
-            raise ValueError(f"no kind of field: {self.kind}")
+            raise ValueError(f"not a type of field: {self.kind}")
         return SCALARS[self.kind]
 
 
@@ -100,7 +100,7 @@ class ColumnShard:
 
 @dataclass(frozen=True, slots=True)
 class ColumnSet:
-    """Columns that were added to a dataset under one ``name``, made for the dataset with this ``root``."""
+    """Columns added to a dataset under one ``name``, made for the dataset with this ``root``."""
 
     #: Every item of work that reads them holds the set: see ``executors.shared``.
     travels_once: ClassVar[bool] = True
@@ -113,21 +113,21 @@ class ColumnSet:
 
     @property
     def path(self) -> str:
-        """Where its document lies in a dataset."""
+        """The path of its document in a dataset."""
         return f"{COLUMNS_FOLDER}{self.name}.json"
 
     @property
     def samples(self) -> int:
-        """How many rows it has: as many as the dataset has samples."""
+        """The number of rows, which is the dataset's number of samples."""
         return sum(shard.rows for shard in self.shards)
 
     @property
     def bytes(self) -> int:
-        """How long its files are together."""
+        """The total size of its files in bytes."""
         return sum(shard.bytes for shard in self.shards)
 
     def shard(self, path: str) -> ColumnShard:
-        """What it has of the shard at ``path``; raises KeyError."""
+        """Its entry for the shard at ``path``; raises KeyError."""
         if self._by_path is None:
             object.__setattr__(self, "_by_path", {shard.path: shard for shard in self.shards})
         assert self._by_path is not None
@@ -146,38 +146,38 @@ class ColumnSet:
         return sum(shard.nulls[at] for shard in self.shards)
 
     def files(self) -> dict[str, str]:
-        """Every file of it, the document last, and the SHA-256 of each."""
+        """All its files, the document last, with the SHA-256 of each."""
         own = {column_path(self.name, shard.path): shard.sha256 for shard in self.shards}
         return {**own, self.path: sha256_hex(dumps(self))}
 
 
 def column_path(name: str, shard: str) -> str:
-    """Where a set keeps the rows of a shard."""
+    """The path of a set's file for a shard."""
     return like_index(shard, f"{COLUMNS_FOLDER}{name}/")
 
 
 def set_path(name: str) -> str:
-    """Where a set's document lies."""
+    """The path of a set's document."""
     return f"{COLUMNS_FOLDER}{name}.json"
 
 
 def set_of(path: str) -> str:
-    """The name of the set that a file is of, by its path."""
+    """The name of the set that a path belongs to."""
     return path.removeprefix(COLUMNS_FOLDER).partition("/")[0].removesuffix(".json")
 
 
 def waiting_path(path: str, digest: str) -> str:
-    """Where the next version of a set's file waits in an object store, under its SHA-256."""
+    """Where the next version of a set's file waits in an object store, named by its SHA-256."""
     return f"{COLUMNS_WAITING}{set_of(path)}/{digest}"
 
 
 def is_waiting(name: str, digest: str) -> bool:
-    """Whether a file that waits may be called so."""
+    """Whether a waiting file may have this name."""
     return is_set_name(name) and _DIGEST_RE.fullmatch(digest) is not None
 
 
 def is_column_file(path: str) -> bool:
-    """Whether a path may be that of a file of a set: its document, or the rows of a shard."""
+    """Whether a path may belong to a set, as its document or as its file for a shard."""
     name, _, rest = path.removeprefix(COLUMNS_FOLDER).partition("/")
     if not path.startswith(COLUMNS_FOLDER):
         return False
@@ -207,7 +207,7 @@ def _json(value: object) -> str:
 
 
 def loads(data: bytes, *, where: str = "") -> ColumnSet:
-    """The set of a document; raises FormatError (``columns-damaged``), and UnsupportedVersionError for a newer one."""
+    """The set in a document; raises FormatError (``columns-damaged``) or UnsupportedVersionError for a newer format."""
     try:
         document = json.loads(data.decode())
         version = document["format"]
@@ -227,7 +227,7 @@ def loads(data: bytes, *, where: str = "") -> ColumnSet:
     except UnsupportedVersionError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise damaged(where, "its document is not in the form of one") from None
+        raise damaged(where, "its document is malformed") from None
     return found
 
 
@@ -245,7 +245,7 @@ def damaged(where: str, why: str, *, expected: str = "", got: str = "", hint: st
 
 def _newer(version: int, where: str) -> UnsupportedVersionError:
     return UnsupportedVersionError(
-        "these columns are of another format version",
+        "these columns have a newer format version",
         where=where,
         expected=f"at most {COLUMNS_VERSION}",
         got=str(version),

@@ -1,7 +1,7 @@
 """Digests of bytes: what each is for, and how a shard gets all of them in one pass.
 
-xxh3 and the CRCs find accidents at memory speed; sha256 is what tools, hubs and signatures speak and what
-withstands a forger. All digests are written as lower-case hexadecimal, most significant digit first.
+xxh3 and the CRCs find accidents at memory speed; sha256 is what tools, hubs and signatures use, and what withstands
+forgery. All digests are written as lower-case hexadecimal, most significant digit first.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ __all__ = [
     "xxh3_128_hexdigest",
 ]
 
-#: Digits in each digest a manifest holds; a digest of another length is refused.
+#: The number of digits of each digest in a manifest; a digest of another length is refused.
 DIGEST_HEX_DIGITS = {"sha256": 64, "xxh3_128": 32, "crc32c": 8, "crc64nvme": 16}
 
 
 def parse_root(text: str) -> str:
-    """A root digest as a person gives it, in lower case; raises UsageError for anything else, the empty text included."""
+    """A root digest given by the user, in lower case; raises UsageError for anything else, including an empty text."""
     root = text.lower()
     if not re.fullmatch(r"[0-9a-f]{64}", root):
         raise UsageError(

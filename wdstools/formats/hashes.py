@@ -1,6 +1,6 @@
-"""Perceptual hashes of a shard's images as a file: a cache, true for one shard and one set of library versions.
+"""Perceptual hashes of a shard's images as a file: a cache, valid for one shard and one set of library versions.
 
-It lies outside the manifest and the checksum list: it can be made again from the shard at any time.
+Neither the manifest nor the checksum list covers it: it can be made again from the shard at any time.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ _PACKED = ("luma", "colour", "turn", "upright")
 SCHEMA = pa.schema(
     [*(pa.field(name, pa.binary(width)) for name, width in _WIDTHS.items()), pa.field("unreadable", pa.string())]
 )
-"""Columns, one row an image in the shard's order; null where an image cannot be decoded: ``unreadable`` says why.
+"""Columns, one row per image in the shard's order; null if an image cannot be decoded: ``unreadable`` says why.
 
 ``phash`` and ``phash16`` are the hashes of 8x8 and 16x16 bits, whose hexadecimal digits are those of imagehash;
-``mirrored`` and ``mirrored16`` those of the mirror image; ``luma`` the image in gray, 32x32, a byte a pixel; ``colour``
-16x16 cells of red, green, blue (laid on white) and alpha. ``turn`` is the EXIF orientation; where it is above 1,
-``upright`` holds the four hashes, in that order, of the image turned so, else zeros.
+``mirrored`` and ``mirrored16`` those of the mirror image; ``luma`` the image in gray, 32x32, one byte per pixel;
+``colour`` 16x16 cells of red, green, blue (on white) and alpha. ``turn`` is the EXIF orientation; if it is above 1,
+``upright`` holds the four hashes, in that order, of the image turned accordingly, otherwise zeros.
 """
 _META_SHARD, _META_VERSIONS = b"wdstools.shard", b"wdstools.versions"
 
 
 @dataclass(frozen=True, slots=True)
 class ImageHashes:
-    """The hashes of some images: uint8 arrays of one row an image, zeros where ``unreadable`` says why there is none."""
+    """The hashes of some images: uint8 arrays with one row per image, zeros where ``unreadable`` says why."""
 
     phash: NDArray[np.uint8]
     phash16: NDArray[np.uint8]
@@ -66,7 +66,7 @@ class ImageHashes:
 
 
 def write_hashes(hashes: ImageHashes, shard: str, versions: Mapping[str, str]) -> bytes:
-    """Parquet bytes; ``shard`` is the SHA-256 of the shard they were made of."""
+    """Parquet bytes; ``shard`` is the SHA-256 of the shard that the hashes were made from."""
     columns = columns_of({name: getattr(hashes, name) for name in _WIDTHS}, hashes.unreadable)
     metadata = {_META_SHARD: shard, _META_VERSIONS: json.dumps(dict(versions), sort_keys=True)}
     table = pa.table(columns, schema=SCHEMA.with_metadata(metadata))
@@ -81,7 +81,7 @@ def write_hashes(hashes: ImageHashes, shard: str, versions: Mapping[str, str]) -
 
 
 def columns_of(hashes: Mapping[str, NDArray[np.uint8]], unreadable: Sequence[str | None]) -> dict[str, pa.Array]:
-    """Hashes as columns, null where there is a reason why an image has none."""
+    """Hashes as columns, null where ``unreadable`` gives a reason."""
     columns = {}
     for name, width in _WIDTHS.items():
         rows = np.ascontiguousarray(hashes[name]).reshape(-1, width)
@@ -92,7 +92,7 @@ def columns_of(hashes: Mapping[str, NDArray[np.uint8]], unreadable: Sequence[str
 
 
 def read_hashes(data: bytes, shard: str, versions: Mapping[str, str], rows: int, columns: list[str]) -> pa.Table | None:
-    """Some columns; None if the file is of another shard or other versions, is damaged, or is none at all."""
+    """Some columns; None if the file is for another shard or other versions, is damaged, or is something else."""
 
     def check(file: pq.ParquetFile, _: Sequence[Group]) -> None:
         metadata = file.metadata.metadata or {}
@@ -109,7 +109,7 @@ def read_hashes(data: bytes, shard: str, versions: Mapping[str, str], rows: int,
 
 
 def column_of(table: pa.Table, name: str) -> NDArray[np.uint8]:
-    """A column as [N, bytes] uint8, nulls as zeros."""
+    """A column as a uint8 array [N, bytes], nulls as zeros."""
     if name not in _WIDTHS:
         raise FormatError("no such column", where=name)
     return np.frombuffer(fixed_bytes(table.column(name)), np.uint8).reshape(-1, _WIDTHS[name])
@@ -124,9 +124,9 @@ _META_HANDED_OUT = b"wdstools.handed-out"
 
 
 def write_handed_out(tables: Iterable[pa.Table], versions: Mapping[str, str], file: IO[bytes]) -> None:
-    """Write hashes of many shards, with ``key``, ``split``, ``xxh3_64`` and ``bytes``, as one file that stands for the images.
+    """Write hashes of many shards with ``key``, ``split``, ``xxh3_64`` and ``bytes``, as one file in place of the images.
 
-    A table is let go of once it is written.
+    Each table is released once it is written.
     """
     metadata = {_META_HANDED_OUT: json.dumps(dict(versions), sort_keys=True)}
     import pyarrow.parquet as pq
@@ -141,7 +141,7 @@ def write_handed_out(tables: Iterable[pa.Table], versions: Mapping[str, str], fi
 
 
 def is_handed_out(path: str) -> bool:
-    """Whether a file is what ``write_handed_out`` wrote, and not some other table."""
+    """Whether a file was written by ``write_handed_out``, and is not some other table."""
     import pyarrow.parquet as pq
 
     try:
@@ -151,7 +151,7 @@ def is_handed_out(path: str) -> bool:
 
 
 def read_handed_out(path: str, version: str) -> pa.Table:
-    """The table; raises FormatError where it is damaged, or of another version of the hashes."""
+    """The table; raises FormatError if it is damaged, or has another version of the hashes."""
     import pyarrow.parquet as pq
 
     try:
@@ -162,10 +162,10 @@ def read_handed_out(path: str, version: str) -> pa.Table:
         schema = pa.schema(wanted)
         table = pa.concat_tables([schema.empty_table(), *(part.select(schema.names).cast(schema) for part in parts)])
     except (pa.ArrowException, OSError, KeyError, ValueError, MemoryError):
-        raise FormatError("stored hashes that cannot be read", code="hashes-damaged", where=path) from None
+        raise FormatError("stored hashes cannot be read", code="hashes-damaged", where=path) from None
     if not isinstance(known, dict) or known.get("hashes") != version:
         raise FormatError(
-            "stored hashes of another version",
+            "stored hashes have another version",
             code="hashes-version",
             where=path,
             expected=version,
@@ -173,7 +173,7 @@ def read_handed_out(path: str, version: str) -> pa.Table:
             hint="ask for hashes that were made with this version of wdstools",
         )
     if any(table.column(name).null_count for name, _ in _HANDED_OUT):
-        raise FormatError("stored hashes without keys", code="hashes-damaged", where=path)
+        raise FormatError("stored hashes have no keys", code="hashes-damaged", where=path)
     return table
 
 

@@ -1,4 +1,4 @@
-"""Many headers of a shard at once: the same bytes as one by one, for less than half of the time.
+"""Many headers of a shard at once: the same bytes as one by one, in less than half the time.
 
 Law: row ``i`` of ``render_headers(names, sizes, digests)`` is ``render_header(names[i], sizes[i], digests[i])``.
 """
@@ -61,7 +61,7 @@ def render_headers(
 
 
 def _template() -> NDArray[np.uint8]:
-    """What is the same in all headers, with sum and ``gname`` as spaces: the draft that ``gname`` is the digest of."""
+    """What all headers share, with ``chksum`` and ``gname`` as spaces: the draft whose digest ``gname`` holds."""
     template = np.frombuffer(render_header(b"", 0, 0), np.uint8).copy()
     template[_CHKSUM] = template[_GNAME] = ord(" ")
     return template

@@ -1,8 +1,8 @@
-"""Types of image: their extensions, what their first bytes are, what people and web servers call them."""
+"""Image types: their extensions, their first bytes, their names for people and for web servers."""
 
 from __future__ import annotations
 
-#: File extensions that are taken for images, and the type each stands for.
+#: File extensions of images, and the type that each stands for.
 TYPE_OF_EXTENSION = {
     "jpg": "jpg",
     "jpeg": "jpg",
@@ -37,7 +37,8 @@ TYPE_OF_EXTENSION = {
     "pbm": "ppm",
     "pnm": "ppm",
 }
-#: Types that may lie in a shard as they are, in the order in which a dataset's one is looked for; others are converted.
+#: Types that may be stored in a shard unchanged, in the order in which a dataset's type is chosen; others are
+#: converted.
 STORABLE_TYPES = ("jpg", "png", "webp")
 #: What people call a file of each type.
 NAME_OF_TYPE = {
@@ -53,7 +54,7 @@ NAME_OF_TYPE = {
     "jxl": "a JPEG XL image",
     "ppm": "a PPM image",
 }
-#: The media types of those that browsers show.
+#: The media types of the images that browsers show.
 MEDIA_TYPE_OF = {kind: f"image/{'jpeg' if kind == 'jpg' else kind}" for kind in ("jpg", "png", "webp", "gif", "avif")}
 
 _MAGIC = (
@@ -71,28 +72,28 @@ _MAGIC = (
     (b"\xff\x0a", "jxl"),
     (b"BM", "bmp"),
 )
-#: What an ISO media file says it is, its major brand.
+#: The major brand of an ISO media file, and the type that it stands for.
 _BRANDS = {
     b"avif": "avif", b"avis": "avif", b"heic": "heic", b"heix": "heic", b"heim": "heic", b"heis": "heic",
     b"hevc": "heic", b"hevx": "heic", b"hevm": "heic", b"hevs": "heic", b"mif1": "heic", b"msf1": "heic",
 }  # fmt: skip
-#: How a bitmap begins that lacks the file's header, as clipboards give it: the size of its own, one plane, bits a pixel.
+#: How a bitmap without a file header begins, as in clipboards: the size of its own header, one plane, bits per pixel.
 _DIB_SIZES = tuple(size.to_bytes(4, "little") for size in (40, 52, 56, 64, 108, 124))
 _DIB_BITS = tuple(bits.to_bytes(2, "little") for bits in (1, 4, 8, 16, 24, 32))
 
 
 def is_image_extension(extension: str) -> bool:
-    """Whether an extension is that of an image, in upper or lower case, dotted ones (``mask.png``) too."""
+    """Whether an extension is that of an image, in upper or lower case; also a dotted one (``mask.png``)."""
     return extension.rpartition(".")[2].lower() in TYPE_OF_EXTENSION
 
 
 def sniff(head: bytes) -> str:
-    """The type that the first 16 bytes tell, by magic number; "" if unknown."""
+    """The type of an image by the magic number in its first 16 bytes; "" if unknown."""
     return sniff_plain(head) or _sniff_bare(head)
 
 
 def sniff_plain(head: bytes) -> str:
-    """The same, for a file that may be no image at all: without PPM and bare BMP headers, which text or other data may look like."""
+    """The type of a file that may not be an image: ignores PPM and bare BMP headers, which other data may resemble."""
     if head[4:8] == b"ftyp":
         return _BRANDS.get(head[8:12], "")
     if head[:4] == b"RIFF":

@@ -1,9 +1,9 @@
-"""The index: one row a sample, columns in Parquet, authenticated by a digest that no library version changes.
+"""The index: one row per sample, columns in Parquet, authenticated by a digest that no library version changes.
 
-A shard's index can be recomputed from the shard (all columns but ``source``). ``rows_digest`` covers the columns
-that the tar alone gives, in the canonical binary encoding of FORMAT.md, "Rows digest": so the manifest proves an
-index whatever wrote its Parquet. ``values_digest`` covers the columns that payloads give. Law: ``read_index(write_index(table))``
-equals ``table``.
+A shard's index can be recomputed from the shard (all columns but ``source``). ``rows_digest`` covers the columns that
+follow from the tar alone, in the canonical binary encoding of FORMAT.md, "Rows digest", so the manifest proves an index
+whatever wrote its Parquet. ``values_digest`` covers the columns that come from payloads. Law:
+``read_index(write_index(table))`` equals ``table``.
 """
 
 from __future__ import annotations
@@ -71,14 +71,14 @@ SCHEMA = pa.schema(
 """Columns of an index file.
 
 ``offset`` and ``length`` bound the sample's record group (headers, payloads, padding) in bytes, ``xxh3_128`` is the
-digest of those bytes, ``sha256`` another that withstands forgers (null unless the dataset has authenticated ranges);
+digest of those bytes, ``sha256`` one that withstands forgery (null unless the dataset has authenticated ranges);
 ``members`` lists, in tar order, extension, payload offset, payload size and XXH3-64.
-``source`` is the image's path below the source's root, null where the path template and the key give it.
+``source`` is the image's path below the source's root, null if it follows from the path template and the key.
 """
 
-#: The columns that a tar alone gives: the manifest's ``rows`` is the digest of these.
+#: The columns that follow from the tar alone: the manifest's ``rows`` is their digest.
 ROW_COLUMNS = ("key", "offset", "length", "xxh3_128", "sha256", "members")
-#: The columns that payloads and the shard's labels give: the manifest's ``values`` is the digest of these.
+#: The columns that come from payloads and the shard's labels: the manifest's ``values`` is their digest.
 VALUE_COLUMNS = ("label", "cls", "width", "height", "format", "caption")
 _ROWS_MAGIC = b"wdsrows1"
 _VALUES_MAGIC = b"wdsvals1"
@@ -93,10 +93,10 @@ _DELTA = dict.fromkeys(
 
 
 def build_index(columns: Mapping[str, Sequence[Any]], members: Mapping[str, Sequence[Any]]) -> pa.Table:
-    """Make an index table from plain columns; a column that is not given is null.
+    """Make an index table from plain columns; a missing column is null.
 
     ``members`` holds the flattened member columns ``ext``, ``offset``, ``size``, ``xxh3_64`` and, under ``count``,
-    how many members each sample has. ``row`` is numbered here.
+    the number of members of each sample. ``row`` is numbered here.
     """
     counts = np.asarray(members["count"], dtype=np.int32)
     offsets = np.concatenate((np.zeros(1, np.int32), np.cumsum(counts, dtype=np.int32)))
@@ -143,9 +143,9 @@ def write_index(table: pa.Table) -> bytes:
 
 
 def read_index(data: bytes | memoryview, *, where: str = "", columns: Sequence[str] = SCHEMA.names) -> pa.Table:
-    """Read index bytes back (some columns or all), checking page checksums, the schema and that text is UTF-8.
+    """Read index bytes back (some columns or all), checking page checksums, the schema, and that text is UTF-8.
 
-    Raises FormatError (``index-damaged``) when the bytes are not an index file.
+    Raises FormatError (``index-damaged``) if the bytes are not an index file.
     """
 
     def check(file: pq.ParquetFile, _: Sequence[Group]) -> None:
@@ -155,10 +155,10 @@ def read_index(data: bytes | memoryview, *, where: str = "", columns: Sequence[s
             raise ValueError(f"it has column {wrong[0]} {'twice' if wrong[0] in names else 'not at all'}")
 
     try:
-        # of a small index Arrow's threads cost more than they bring
+        # for a small index, Arrow's threads cost more than they gain
         table = read_whole(data, columns, _MAX_UNPACKED_BYTES, check, use_threads=len(data) > _LARGE_BYTES)
         table, wanted = table.select(columns), pa.schema([SCHEMA.field(name) for name in columns])
-        table = table if table.schema == wanted else table.cast(wanted)  # which imports pyarrow.compute
+        table = table if table.schema == wanted else table.cast(wanted)  # cast imports pyarrow.compute
         table.validate(full=True)
     except (pa.ArrowException, OSError, KeyError, ValueError, MemoryError) as error:
         raise FormatError(
@@ -168,7 +168,7 @@ def read_index(data: bytes | memoryview, *, where: str = "", columns: Sequence[s
 
 
 def misplaced(table: pa.Table, split: str) -> str | None:
-    """The column, of those that a shard's place gives and no digest covers, that is not what it should be; None if all there are."""
+    """The first wrong column among those that follow from a shard's place and that no digest covers; None if none is."""
     names = table.column_names
     if "row" in names:
         column = table.column("row")
@@ -184,9 +184,9 @@ def misplaced(table: pa.Table, split: str) -> str | None:
 def _check_claims(metadata: Any, size: int) -> None:
     """Refuse a file that claims more rows or bytes than an index of its size can have: Arrow allocates what is claimed.
 
-    The tightest index that could be made, of empty members under consecutive numbers, has two rows to the byte.
+    The densest possible index, of empty members under consecutive numbers, has two rows per byte.
     """
-    # not the columns' metadata: pyarrow ends the process where a column's size histogram is damaged
+    # not the columns' metadata: pyarrow crashes the process if a column's size histogram is damaged
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     rows, unpacked = sum(group.num_rows for group in groups), sum(group.total_byte_size for group in groups)
     sound = rows == metadata.num_rows and all(group.num_rows >= 0 <= group.total_byte_size for group in groups)
@@ -195,9 +195,9 @@ def _check_claims(metadata: Any, size: int) -> None:
 
 
 def check_bounds(table: pa.Table, samples: int, shard_bytes: int, *, where: str) -> None:
-    """Refuse an index of a canonical shard whose rows do not lie inside it, one behind the other.
+    """Refuse an index of a canonical shard whose rows are not inside it, one after another.
 
-    Raises FormatError (``index-damaged``): whatever digest agrees with it, such an index cannot be read by.
+    Raises FormatError (``index-damaged``): whatever digest agrees with it, such an index is of no use for reading.
     """
     members = one_chunk(table.column("members"))
     values = flat(members)
@@ -222,7 +222,7 @@ def check_bounds(table: pa.Table, samples: int, shard_bytes: int, *, where: str)
 
 
 def check_foreign_bounds(table: pa.Table, samples: int, shard_bytes: int, *, where: str) -> None:
-    """Refuse an index of a foreign shard whose members do not lie inside it; ``shard_bytes`` is 0 if compressed.
+    """Refuse an index of a foreign shard whose members are not inside it; ``shard_bytes`` is 0 if it is compressed.
 
     Raises FormatError (``index-damaged``).
     """
@@ -242,17 +242,18 @@ def check_foreign_bounds(table: pa.Table, samples: int, shard_bytes: int, *, whe
 
 
 def hashes_of(keys: Iterable[str]) -> NDArray[np.uint64]:
-    """XXH3-64 of each key: eight bytes a key, however long keys are. Who finds a key by it still has to compare the key."""
+    """XXH3-64 of each key: eight bytes, however long the key. A match still has to be confirmed by comparing keys."""
     return np.fromiter((xxh3_64_intdigest(key.encode("utf-8", "surrogatepass")) for key in keys), np.uint64)
 
 
 def rows_digest(table: pa.Table) -> str:
-    """SHA-256 of an index's rows, its ROW_COLUMNS, in the canonical encoding: what the tar alone gives, independent of Parquet.
+    """SHA-256 of an index's rows (its ROW_COLUMNS, which follow from the tar alone) in the canonical encoding.
 
-    Encoding, all integers little-endian: ``wdsrows1``; u64 number of rows, u64 number of members, u64 flags (1: group
-    SHA-256 follow); u32 length of each key, then the keys; u64 offsets; u64 lengths; the 16-byte group digests; if
-    flagged, the 32-byte group SHA-256; u32 member counts; u32 length of each extension, then the extensions; u64
-    payload offsets; u64 sizes; u64 XXH3-64. A null offset or length is 2**64 - 1, a null digest sixteen zero bytes.
+    The encoding does not depend on Parquet. All integers are little-endian: ``wdsrows1``; u64 number of rows, u64
+    number of members, u64 flags (1: group SHA-256 follow); u32 length of each key, then the keys; u64 offsets; u64
+    lengths; the 16-byte group digests; if flagged, the 32-byte group SHA-256; u32 member counts; u32 length of each
+    extension, then the extensions; u64 payload offsets; u64 sizes; u64 XXH3-64. A null offset or length is 2**64 - 1, a
+    null digest sixteen zero bytes.
     """
     members = one_chunk(table.column("members"))
     values = flat(members)
@@ -276,9 +277,9 @@ def rows_digest(table: pa.Table) -> str:
 def values_digest(table: pa.Table) -> str:
     """SHA-256 of an index's VALUE_COLUMNS in the canonical encoding, independent of Parquet.
 
-    Encoding, all integers little-endian: ``wdsvals1``; u64 number of rows n; then for each column n bytes, 1 where there
-    is a value and 0 where it is null, and the values: integers as i64, null as 0; texts as u32 lengths, then UTF-8, null
-    as an empty one.
+    All integers are little-endian: ``wdsvals1``; u64 number of rows n; then for each column n bytes, 1 for a value and
+    0 for a null, and the values: integers as i64, null as 0; texts as u32 lengths, then UTF-8, null
+    as an empty text.
     """
     digest = hashlib.sha256(_VALUES_MAGIC)
     digest.update(np.array([table.num_rows], "<u8").tobytes())
@@ -290,7 +291,7 @@ def values_digest(table: pa.Table) -> str:
             digest.update(to_numpy(column).astype("<i8").tobytes())
             continue
         lengths, data = text_bytes(column)
-        if lengths[~there].any():  # bytes behind a null are no value
+        if lengths[~there].any():  # the bytes of a null are not a value
             lengths, data = text_bytes(to_array(to_list(column), column.type))
         digest.update(lengths.astype("<u4").tobytes())
         digest.update(data)
@@ -298,9 +299,10 @@ def values_digest(table: pa.Table) -> str:
 
 
 def unlike(table: pa.Table, entry: ShardEntry) -> tuple[str, str, str] | None:
-    """What an index does not agree in with its line in the manifest: ``rows`` or ``values``, expected, got; None if in nothing.
+    """How an index differs from its manifest line: ``rows`` or ``values``, expected, got; None if it does not.
 
-    Without ``values`` in the manifest nothing proves VALUE_COLUMNS; without all of them in the table they are not used.
+    Without ``values`` in the manifest nothing proves VALUE_COLUMNS; unless the table has all of them, they are not
+    used.
     """
     rows = rows_digest(table)
     if rows != entry.rows:
@@ -315,7 +317,7 @@ def unlike(table: pa.Table, entry: ShardEntry) -> tuple[str, str, str] | None:
 def shard_entry(
     path: str, digests: ShardDigests, table: pa.Table, *, values: bool = True, extra: Mapping[str, Any] | None = None
 ) -> ShardEntry:
-    """The line of a canonical shard in the manifest, from its bytes' digests and its index; ``values``: with that digest."""
+    """The line of a canonical shard in the manifest, from its digests and its index; ``values``: include that digest."""
     return ShardEntry(
         path=path,
         bytes=digests.bytes,

@@ -1,7 +1,7 @@
 """The manifest: what a dataset is, in canonical JSON whose SHA-256 (the root digest) names the dataset.
 
-Canonical form: UTF-8, keys by code point, separators ``,`` and ``:``, integers below 2**53, no floats, one shard a
-line, a final newline. Unknown fields are kept. Laws: ``loads(dumps(m)) == m``, and ``dumps(loads(b)) == b`` for
+Canonical form: UTF-8, keys sorted by code point, separators ``,`` and ``:``, integers below 2**53, no floats, one shard
+per line, a final newline. Unknown fields are kept. Laws: ``loads(dumps(m)) == m``, and ``dumps(loads(b)) == b`` for
 every ``b`` that ``loads`` accepts.
 """
 
@@ -20,29 +20,29 @@ from wdstools.formats.sample import MEMBER_ORDER, image_member, is_further_membe
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: The newest format that is read. A manifest has the lowest number whose rules it needs.
+#: The newest format that can be read. A manifest has the lowest number whose rules it needs.
 FORMAT_VERSION = 2
 #: From this format on, bytes may follow the end of a sample's image.
 TRAILING_BYTES_FORMAT = 2
-#: Where the manifest lies in a dataset.
+#: The path of the manifest in a dataset.
 MANIFEST_PATH = ".wdstools/manifest.json"
-#: Beside it: how it was made, and what was not packed and why.
+#: Next to it: how the dataset was made, and what was not packed and why.
 PROVENANCE_PATH = ".wdstools/provenance.json"
 SKIPPED_PATH = ".wdstools/skipped.jsonl"
-#: Where the indexes of the shards lie.
+#: The folder of the shards' indexes.
 INDEX_FOLDER = ".wdstools/index/"
-#: And perceptual hashes of their images.
+#: The folder of perceptual hashes of their images.
 HASHES_FOLDER = ".wdstools/hashes/"
-#: Where columns lie that were added later, and which sets of them there are.
+#: The folder of columns that were added later, and the list of the files of their sets.
 COLUMNS_FOLDER = ".wdstools/columns/"
 COLUMNS_LIST = f"{COLUMNS_FOLDER}SHA256SUMS"
 _MAX_INT = 2**53
-#: A manifest of two and a half million shards is as long; it takes some eight times as much memory.
+#: The size of a manifest of two and a half million shards, which takes about eight times as much memory.
 MAX_MANIFEST_BYTES = 1 << 30
 _PATH_PART_RE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.%~-]*")
 _CANONICAL_RE = re.compile(r"(?P<split>[^/]+)/((?P=split)-[0-9]{6,})\.tar")
 _FOREIGN_PART_RE = re.compile(r"[^\x00-\x1f\x7f/\\:\ud800-\udfff.~-][^\x00-\x1f\x7f/\\:\ud800-\udfff]*")
-#: Texts that JSON writes as they are.
+#: Texts that JSON writes without escapes.
 _PLAIN_RE = re.compile(r"[A-Za-z0-9_./-]*")
 _SPLIT_RE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 
@@ -51,10 +51,10 @@ _SPLIT_RE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 class ShardEntry:
     """One shard as the manifest lists it. Digests are lower-case hexadecimal; ``rows`` is ``index.rows_digest``.
 
-    ``values`` is ``index.values_digest``, "" in a manifest that an older writer made: then nothing proves these columns.
-
-    In a foreign dataset a digest that was not computed is "" (without ``xxh3_128`` the index's digests are 0), and
-    ``encoding`` may be ``tar.gz`` or ``tar.zst``: offsets are then those in what it unpacks to.
+        ``values`` is ``index.values_digest``, or "" in a manifest by an older writer: then nothing proves these
+        columns. In a
+    foreign dataset a digest that was not computed is "" (without ``xxh3_128`` the index's digests are 0), and
+    ``encoding`` may be ``tar.gz`` or ``tar.zst``: offsets then refer to the unpacked tar.
     """
 
     path: str
@@ -71,7 +71,7 @@ class ShardEntry:
 
     @property
     def index_path(self) -> str:
-        """Where this shard's index lies in a dataset."""
+        """The path of this shard's index in a dataset."""
         return index_path(self.path)
 
 
@@ -80,8 +80,9 @@ class Manifest:
     """A dataset's content. ``splits`` maps each split to its shards, in shard order.
 
     The number of shards of a split is also the S of the order rule (``sample.shard_of``). ``members`` are the
-    extensions of every sample in tar order; ``labels`` are in ``cls`` order; ``seed`` is that of the order hash. ``authenticated_ranges``
-    says that the index holds a SHA-256 of each sample. ``format`` is the version of the format whose rules hold.
+    extensions of every sample in tar order; ``labels`` are in ``cls`` order; ``seed`` is that of the order hash.
+    ``authenticated_ranges`` says that the index holds a SHA-256 of each sample. ``format`` is the version of the format
+    whose rules apply.
     """
 
     #: Every item of work holds the manifest: see ``executors.shared``.
@@ -100,7 +101,7 @@ class Manifest:
 
     @property
     def has_values(self) -> bool:
-        """Whether every shard says what the index's labels, captions and sizes hash to."""
+        """Whether every shard has the digest of its index's labels, captions and sizes."""
         return all(shard.values for _, shard in self.shards)
 
     @property
@@ -116,7 +117,7 @@ class Manifest:
 
     @property
     def totals(self) -> dict[str, int]:
-        """Bytes, samples and shards in all."""
+        """The total numbers of bytes, samples and shards."""
         shards = [shard for _, shard in self.shards]
         return {
             "bytes": sum(shard.bytes for shard in shards),
@@ -126,14 +127,14 @@ class Manifest:
 
     @property
     def image_extension(self) -> str:
-        """The extension of the image member; of a foreign dataset, that of most images. "" where there are no images."""
+        """The extension of the image member; in a foreign dataset, that of most images. "" without images."""
         if self.profile == "canonical":
             return image_member(self.members)
         return self.members[0] if self.members and is_image_extension(self.members[0]) else ""
 
     @property
     def beside_image(self) -> tuple[str, ...]:
-        """The members beside the image; all where there are no images."""
+        """The members other than the image; all members without images."""
         return tuple(member for member in self.members if member != self.image_extension)
 
     @property
@@ -143,7 +144,7 @@ class Manifest:
 
 
 def manifest_identity(manifest: Manifest) -> dict[str, Any]:
-    """What a manifest says beyond its shards; kept in provenance, it makes a lost manifest out of the shards again."""
+    """What a manifest says beyond its shards; kept in provenance, so that a lost manifest can be rebuilt from shards."""
     return {
         "authenticated_ranges": manifest.authenticated_ranges,
         "format": manifest.format,
@@ -156,18 +157,18 @@ def manifest_identity(manifest: Manifest) -> dict[str, Any]:
 
 
 def index_path(shard_path: str) -> str:
-    """Where the index of a shard lies in a dataset: its file name, or, if that is not canonical, its whole path."""
+    """The path of a shard's index in a dataset: by its file name or, if its path is not canonical, by the whole path."""
     match = _CANONICAL_RE.fullmatch(shard_path)
     return f"{INDEX_FOLDER}{match[2] if match else shard_path}.parquet"
 
 
 def like_index(shard_path: str, folder: str) -> str:
-    """Where another file of a shard lies: below ``folder`` as its index lies below the folder of indexes."""
+    """The path of another file for a shard: below ``folder``, like that of its index below the folder of indexes."""
     return folder + index_path(shard_path).removeprefix(INDEX_FOLDER)
 
 
 def is_packed(path: str) -> bool:
-    """Whether a path is that of a canonical shard, or of the index of one."""
+    """Whether a path is that of a canonical shard or of its index."""
     if _CANONICAL_RE.fullmatch(path):
         return True
     name = path.removeprefix(INDEX_FOLDER).removesuffix(".parquet")
@@ -202,16 +203,16 @@ def dumps(manifest: Manifest) -> bytes:
 
 
 def loads(data: bytes, *, where: str = MANIFEST_PATH) -> Manifest:
-    """Read a manifest, strictly: exactly the canonical form is accepted.
+    """Read a manifest strictly: only the canonical form is accepted.
 
-    Raises FormatError (``manifest-damaged``) with the field at fault, UnsupportedVersionError for a newer format.
+    Raises FormatError (``manifest-damaged``), naming the field, and UnsupportedVersionError for a newer format.
     """
     reader = _Reader(where)
     document = reader.parse(data)
     version = reader.integer(document, "format")
     if not 1 <= version <= FORMAT_VERSION:
         raise UnsupportedVersionError(
-            "this manifest is of another format version",
+            "this manifest has another format version",
             where=where,
             expected=f"1 to {FORMAT_VERSION}",
             got=str(version),
@@ -240,7 +241,7 @@ def loads(data: bytes, *, where: str = MANIFEST_PATH) -> Manifest:
     reader.check_consistency(manifest, document)
     try:
         canonical = dumps(manifest) == data
-    except (UnicodeEncodeError, RecursionError):  # lone surrogates; an unknown field nested without end
+    except (UnicodeEncodeError, RecursionError):  # lone surrogates; an unknown field nested too deep
         canonical = False
     if not canonical:
         raise reader.error("the JSON is not in canonical form", "(whole file)")
@@ -249,7 +250,7 @@ def loads(data: bytes, *, where: str = MANIFEST_PATH) -> Manifest:
 
 _SHARD_FIELDS = [f.name for f in fields(ShardEntry) if f.name != "extra"]
 _KNOWN = {"authenticated_ranges", "dataset", "format", "labels", "members", "profile", "seed", "splits", "totals"}
-#: The fields of a shard as today's writers make it, and the form of all its texts, one behind the other.
+#: The fields of a shard as written today, and the form of all its texts, joined by spaces.
 _USUAL_FIELDS = set(_SHARD_FIELDS)
 _USUAL_DIGITS = {**DIGEST_HEX_DIGITS, "rows": 64, "values": 64}
 _USUAL_TEXTS = ("path", "encoding", *_USUAL_DIGITS)
@@ -266,7 +267,7 @@ def _json(value: object) -> str:
 
 
 def _splits_json(splits: dict[str, tuple[ShardEntry, ...]]) -> str:
-    """The splits with one shard a line, so that a diff of two manifests shows the shards that differ."""
+    """The splits with one shard per line, so that a diff of two manifests shows the shards that differ."""
     rendered = (
         f"{_json(split)}:[\n" + ",\n".join(map(_shard_json, shards)) + "\n]" for split, shards in sorted(splits.items())
     )
@@ -274,7 +275,7 @@ def _splits_json(splits: dict[str, tuple[ShardEntry, ...]]) -> str:
 
 
 def _shard_json(shard: ShardEntry) -> str:
-    """A shard as one line: written out where nothing needs an escape, which takes a fifth of the time."""
+    """A shard as one line; formatted directly if nothing needs an escape, which takes a fifth of the time."""
     one = shard
     texts = (one.crc32c, one.crc64nvme, one.encoding, one.path, one.rows, one.sha256, one.values, one.xxh3_128)
     if one.extra or not _PLAIN_RE.fullmatch("".join(texts)):
@@ -291,7 +292,7 @@ def _shard_json(shard: ShardEntry) -> str:
 
 
 class _Reader:
-    """Typed access to the parsed JSON; every refusal names the field."""
+    """Typed access to the parsed JSON; every error names the field."""
 
     def __init__(self, where: str) -> None:
         self.where = where
@@ -303,7 +304,7 @@ class _Reader:
             where=self.where,
             expected=expected,
             got=got,
-            hint="get the manifest again from where the dataset came from, or from another copy",
+            hint="get the manifest again from the dataset's origin or from another copy",
         )
 
     def parse(self, data: bytes) -> dict[str, Any]:
@@ -328,29 +329,32 @@ class _Reader:
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         mapping = dict(pairs)
         if len(mapping) != len(pairs):
-            raise self.error("a field is given twice", ", ".join(sorted({k for k, _ in pairs})))
+            raise self.error("a field appears twice", ", ".join(sorted({k for k, _ in pairs})))
         return mapping
 
     def _whole(self, text: str) -> int:
         if len(text) > len(str(_MAX_INT)) or not 0 <= int(text) < _MAX_INT:
-            raise self.error("an integer out of range", text[:40], expected="0 to 2**53 - 1")
+            raise self.error("an integer is out of range", text[:40], expected="0 to 2**53 - 1")
         return int(text)
 
     def _no_float(self, text: str) -> None:
-        raise self.error("a number that is not an integer", text)
+        raise self.error("a number is not an integer", text)
 
     def value(self, mapping: dict[str, Any], name: str, kind: type, prefix: str = "") -> Any:
         value = mapping.get(name)
         if type(value) is not kind:
             raise self.error(
-                "a field is missing or of another type", prefix + name, expected=kind.__name__, got=type(value).__name__
+                "a field is missing or has another type",
+                prefix + name,
+                expected=kind.__name__,
+                got=type(value).__name__,
             )
         return value
 
     def integer(self, mapping: dict[str, Any], name: str, prefix: str = "") -> int:
         value: int = self.value(mapping, name, int, prefix)
         if not 0 <= value < _MAX_INT:
-            raise self.error("an integer out of range", prefix + name, expected="0 to 2**53 - 1", got=str(value))
+            raise self.error("an integer is out of range", prefix + name, expected="0 to 2**53 - 1", got=str(value))
         return value
 
     def text(self, mapping: dict[str, Any], name: str, prefix: str = "") -> str:
@@ -364,7 +368,7 @@ class _Reader:
     def texts(self, mapping: dict[str, Any], name: str) -> list[str]:
         values: list[str] = self.value(mapping, name, list)
         if not all(isinstance(value, str) for value in values) or len(set(values)) != len(values):
-            raise self.error("not a list of different strings", name)
+            raise self.error("not a list of distinct strings", name)
         return values
 
     def split(self, name: str) -> str:
@@ -393,13 +397,13 @@ class _Reader:
             if len(known[name]) != digits or known[name].strip("0123456789abcdef"):
                 raise self.error("not a digest", prefix + name, expected=f"{digits} hex digits", got=known[name][:80])
         if not (is_plain_path if foreign else is_safe_path)(known["path"]):
-            raise self.error("a shard path that is not plain and relative", prefix + "path", got=known["path"][:200])
+            raise self.error("a shard path is not plain and relative", prefix + "path", got=known["path"][:200])
         return ShardEntry(**known, extra={k: v for k, v in entry.items() if k not in _SHARD_FIELDS})
 
     def check_consistency(self, manifest: Manifest, document: dict[str, Any]) -> None:
         if document.get("totals") != manifest.totals:
             raise self.error(
-                "the totals are not the sum of the shards",
+                "the totals are not the sums over the shards",
                 "totals",
                 expected=str(manifest.totals),
                 got=str(document.get("totals"))[:200],
@@ -411,10 +415,12 @@ class _Reader:
             raise self.error("an unknown profile", "profile", expected="canonical or foreign", got=manifest.profile)
         if manifest.profile == "canonical":
             if not manifest.members or manifest.members != member_order(manifest.members):
-                raise self.error("members not in the fixed order", "members", got=",".join(manifest.members)[:200])
+                raise self.error(
+                    "the members are not in the fixed order", "members", got=",".join(manifest.members)[:200]
+                )
             if not _are_members(manifest.members, manifest.format):
                 raise self.error(
-                    f"members that format {manifest.format} does not have",
+                    f"some members are not allowed in format {manifest.format}",
                     "members",
                     got=",".join(manifest.members)[:200],
                 )
@@ -422,7 +428,7 @@ class _Reader:
                 for number, shard in enumerate(shards):
                     if shard.path != shard_path(split, number):
                         raise self.error(
-                            "a shard path that is not canonical",
+                            "a shard path is not canonical",
                             f"splits.{split}[{number}].path",
                             expected=shard_path(split, number),
                             got=shard.path[:200],
@@ -430,7 +436,7 @@ class _Reader:
 
 
 def _usual_shard(entry: dict[str, Any]) -> ShardEntry | None:
-    """A shard whose every field is as writers of canonical datasets make it, by one look; None where a fault must be named."""
+    """A shard whose fields are all as canonical datasets have them, by one match; None if a fault has to be named."""
     if entry.keys() != _USUAL_FIELDS or not type(entry["bytes"]) is type(entry["samples"]) is int:
         return None
     try:
@@ -441,9 +447,9 @@ def _usual_shard(entry: dict[str, Any]) -> ShardEntry | None:
 
 
 def needed_format(members: Sequence[str], *, trailing: bool, before: int = 1) -> int:
-    """The lowest format from ``before`` on by whose rules a dataset can be written that wdstools packs.
+    """The lowest format, at least ``before``, whose rules allow a dataset that wdstools packs.
 
-    The first has an image and no further members. ``trailing`` tells that bytes follow the end of some image.
+    Format 1 has an image and no further members. ``trailing`` says that bytes follow the end of some image.
     """
     usual = set(members) <= set(MEMBER_ORDER) and image_member(members)
     return max(before, 1 if usual else 2, TRAILING_BYTES_FORMAT if trailing else 1)
@@ -457,15 +463,15 @@ def _are_members(members: Sequence[str], version: int) -> bool:
 
 
 def is_safe_path(path: str) -> bool:
-    """Whether a path from a manifest is plain: relative, no ``..``, no hidden part, no odd character."""
+    """Whether a path from a manifest is plain: relative, without ``..``, hidden parts or unusual characters."""
     return all(_PATH_PART_RE.fullmatch(part) for part in path.split("/"))
 
 
 def is_plain_path(path: str) -> bool:
-    """Whether a path of a foreign shard is relative, stays below its root, and hides nothing; spaces and letters may be any."""
+    """Whether a path of a foreign shard is relative, inside its root and not hidden; it may have any letters and spaces."""
     return all(_FOREIGN_PART_RE.fullmatch(part) for part in path.split("/"))
 
 
 def is_split_name(name: str) -> bool:
-    """Whether a split may be called so: a plain word without "tar" in it (timm reads that as a file pattern)."""
+    """Whether a split may have this name: a plain word without "tar" in it (timm reads that as a file pattern)."""
     return _SPLIT_RE.fullmatch(name) is not None and "tar" not in name and len(name) <= 64 and name != "SHA256SUMS"

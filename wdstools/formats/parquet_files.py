@@ -1,7 +1,8 @@
-"""Parquet files of anybody, read without taking more memory than a file of their size has a right to.
+"""Parquet files from anywhere, read without taking more memory than a file of their size justifies.
 
-A few bytes may stand for any number: a page packs zeros, a dictionary holds one long text that a million rows mean.
-So the pages are counted before any is decoded, and texts stay codes of their dictionary until it is known what they come to.
+A few bytes may stand for any number of bytes: a page compresses zeros, a dictionary holds one long text that a million
+rows refer to. So sizes are added up from the page headers before any page is decoded, and texts stay dictionary codes
+until their total size is known.
 """
 
 from __future__ import annotations
@@ -23,20 +24,20 @@ if TYPE_CHECKING:
 
     from wdstools.formats.parquet_pages import Claim, Group
 
-#: What a file may come to that is smaller than a sixteenth of this; a larger one, to sixteen times its size.
+#: How much the values of any file may take; those of a larger file may take sixteen times its size.
 FLOOR_BYTES = 2 << 30
 _TIMES = 16
-#: What the largest pages of all columns may take, of which each is in memory as a whole; or eight times the file's size.
+#: How much the largest pages of all columns may take, each of which is in memory whole; or eight times the file's size.
 _PAGES_BYTES, _PAGES_TIMES = 512 << 20, 8
-#: How many rows a table may have, or four for each of its bytes: a row that says anything takes some.
+#: How many rows a table may have; or four for each of its bytes.
 _ROWS, _ROWS_TIMES = 1 << 20, 4
-#: How much a batch of rows should come to, and what a value takes beside its bytes.
+#: How much a batch of rows should take, and what a value takes in addition to its bytes.
 _BATCH_BYTES = 32 << 20
 _VALUE_BYTES = 64
 
 
 def bound_of(size: int) -> int:
-    """How many bytes the values of a file of so many bytes may come to."""
+    """How many bytes the values of a file of ``size`` bytes may take."""
     return max(FLOOR_BYTES, _TIMES * size)
 
 
@@ -48,9 +49,9 @@ def read_whole(
     *,
     use_threads: bool = True,
 ) -> pa.Table:
-    """Some columns of a file of ours, page checksums compared; ``check`` may refuse what it claims.
+    """Some columns of a file of ours, with page checksums verified; ``check`` may refuse what the file claims.
 
-    Raises ValueError (TooMuchError where its values would take more than ``most`` bytes) and what Arrow raises.
+    Raises ValueError (TooMuchError if the values would take more than ``most`` bytes) and whatever Arrow raises.
     """
     import pyarrow.parquet as pq  # late: it loads file systems and TLS
 
@@ -66,7 +67,7 @@ def read_whole(
 
 
 def _come_to(data: bytes | memoryview, groups: Sequence[Group], most: int) -> int:
-    """How many bytes the values come to; texts of a dictionary are counted, as codes, where they may come to more than ``most``."""
+    """How many bytes the values take; if dictionary texts could exceed ``most``, their codes are counted."""
     import pyarrow.parquet as pq
 
     claims = [claim for group in groups for claim in group.claims]
@@ -79,7 +80,7 @@ def _come_to(data: bytes | memoryview, groups: Sequence[Group], most: int) -> in
     file = pq.ParquetFile(reader_over(data), read_dictionary=sorted({claim.leaf for claim in coded}))
     tops = list(dict.fromkeys(claim.name for claim in coded))
     came = sum(claim.most for claim in claims if claim.name not in tops)
-    for number in range(len(groups)):  # one by one: what nests Arrow only has as codes in one piece
+    for number in range(len(groups)):  # one at a time: Arrow has nested columns as codes only in one piece
         part = file.read_row_group(number, columns=tops)
         came += sum(_weight(chunk) for column in part.columns for chunk in column.chunks)
     return came
@@ -88,10 +89,10 @@ def _come_to(data: bytes | memoryview, groups: Sequence[Group], most: int) -> in
 def batches_of(
     file: BinaryIO, rows: int, names: Sequence[str] | None = None, *, held: bool = True
 ) -> Iterator[pa.RecordBatch]:
-    """A table's rows, at most ``rows`` at once and so few that they take little memory; lists and structures may hold codes.
+    """A table's rows, at most ``rows`` at once and few enough to take little memory; lists and structures may hold codes.
 
-    ``held`` tells that all rows will be in memory. Raises ValueError (TooMuchError where the table takes more memory
-    than one of its size may) and what Arrow raises.
+    ``held`` says that the caller keeps all rows in memory. Raises ValueError (TooMuchError if the table takes more
+    memory than one of its size may) and whatever Arrow raises.
     """
     came, most = 0, bound_of(_size_of(file))
     for batch in _coded_batches(file, rows, names):
@@ -103,10 +104,13 @@ def batches_of(
 
 
 def rows_of(batch: pa.RecordBatch) -> list[dict[str, Any]]:
-    """The rows of a batch as Python values; a time that Python has no value for is null, and of nanoseconds what is below microseconds is cut off."""
+    """The rows of a batch as Python values.
+
+    A time that Python cannot represent is null, and nanoseconds are truncated to microseconds.
+    """
     names = batch.schema.names
     if len(set(names)) != len(names):
-        raise ValueError("a column is given twice")
+        raise ValueError("a column appears twice")
     if not names:
         return [{} for _ in range(batch.num_rows)]
     return [dict(zip(names, row, strict=True)) for row in zip(*map(_values_of, batch.columns), strict=True)]
@@ -131,7 +135,7 @@ def _has_views(kind: pa.DataType) -> bool:
 
 
 def _values_of_views(array: pa.Array) -> list[Any]:
-    """The values of list views, or of what has some in it, row by row: Arrow casts none of them rightly."""
+    """The values of list views, or of types that contain them, row by row: Arrow does not cast them correctly."""
     kind = array.type
     if pa.types.is_struct(kind):
         names = [field.name for field in kind]
@@ -148,12 +152,12 @@ def _values_of_views(array: pa.Array) -> list[Any]:
 def _value_of(scalar: pa.Scalar) -> Any:
     try:
         return scalar.as_py()
-    except (OverflowError, ValueError):  # a date beyond the year 9999, a time zone that nobody knows
+    except (OverflowError, ValueError):  # a date beyond the year 9999, an unknown time zone
         return None
 
 
 def _as_python_has_it(kind: pa.DataType) -> pa.DataType:
-    """A type with microseconds in place of nanoseconds: for these Arrow asks whether pandas is there."""
+    """A type with microseconds in place of nanoseconds, for which Arrow would look for pandas."""
     if pa.types.is_timestamp(kind) and kind.unit == "ns":
         return pa.timestamp("us", kind.tz)
     if pa.types.is_duration(kind) and kind.unit == "ns":
@@ -178,12 +182,12 @@ def _inner(kind: pa.DataType) -> pa.Field:
 
 
 def weight_of(file: BinaryIO, rows: int, names: Sequence[str]) -> int:
-    """How many bytes the values of some columns come to, texts that are codes not decoded; raises as ``batches_of``."""
+    """How many bytes the values of some columns take, found without decoding texts; raises as ``batches_of`` does."""
     return sum(_weight(column) for batch in _coded_batches(file, rows, names) for column in batch.columns)
 
 
 def _coded_batches(file: BinaryIO, rows: int, names: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """A table's rows, texts as codes where it is not known what they come to; raises as ``batches_of``."""
+    """A table's rows, with texts as codes if their size is not known; raises as ``batches_of`` does."""
     import pyarrow.parquet as pq
 
     size = _size_of(file)
@@ -212,7 +216,7 @@ def _size_of(file: BinaryIO) -> int:
 
 
 def _width_of(claim: Claim, rows: int) -> int:
-    """How many bytes a column takes in a row, on average, texts of a dictionary as codes."""
+    """How many bytes a column takes in a row on average, with dictionary texts as codes."""
     each = _VALUE_BYTES + (claim.width or claim.dense) + (claim.largest if claim.prefixed else 0)
     return each * max(1, claim.values // max(1, rows)) if claim.lists else each
 
@@ -221,7 +225,7 @@ def _check_table(groups: Sequence[Group], size: int) -> None:
     """Refuse a table that claims more memory than one of its size may."""
     rows, most = sum(group.rows for group in groups), bound_of(size)
     if any(group.rows < 0 for group in groups) or rows > max(_ROWS, _ROWS_TIMES * size):
-        raise TooMuchError(f"it claims {rows:,} rows, and takes {size:,} bytes")
+        raise TooMuchError(f"it claims {rows:,} rows in {size:,} bytes")
     plain = sum(claim.bytes + 8 * claim.values for group in groups for claim in group.claims)
     lists = max((sum(map(_of_lists, group.claims)) for group in groups), default=0)
     if max(plain, lists) > most:
@@ -232,18 +236,18 @@ def _check_table(groups: Sequence[Group], size: int) -> None:
 
 
 def _of_lists(claim: Claim) -> int:
-    """What a column of lists may come to while its texts are codes: one row may have all values of its group."""
+    """How much a column of lists may take while its texts are codes: one row may have all values of its group."""
     if not claim.lists:
         return 0
     return claim.bytes + claim.values * (16 + claim.width + (claim.largest if claim.prefixed else 0))
 
 
 def _too_much(came: int, most: int) -> TooMuchError:
-    return TooMuchError(f"it comes to {shown(came)} once it is unpacked, and at most {shown(most)} are read")
+    return TooMuchError(f"it takes {shown(came)} unpacked, and the limit is {shown(most)}")
 
 
 def _parts(batch: pa.RecordBatch) -> Iterator[tuple[pa.RecordBatch, int]]:
-    """A batch in parts that come to little, and what each comes to; of a row that does not, alone."""
+    """A batch in parts that take little memory, and the size of each; a large row is a part of its own."""
     weight = sum(map(_weight, batch.columns))
     if weight <= _BATCH_BYTES or batch.num_rows <= 1:
         yield batch, weight
@@ -254,7 +258,7 @@ def _parts(batch: pa.RecordBatch) -> Iterator[tuple[pa.RecordBatch, int]]:
 
 
 def _weight(array: pa.Array) -> int:
-    """How many bytes the values of an array come to, codes as what they stand for."""
+    """How many bytes the values of an array take, counting codes as the texts that they stand for."""
     kind = array.type
     if pa.types.is_dictionary(kind):
         return _weight_of_codes(array)
@@ -275,7 +279,7 @@ def _weight_of_codes(array: pa.DictionaryArray) -> int:
     if not any(is_kind(words.type) for is_kind in _TEXTS):
         return 8 * len(array)
     lengths = np.append(text_lengths(words), 0)  # the last is that of a null
-    codes = to_numpy(array.indices).astype(np.int64)  # of a byte or two, they could not mean a null
+    codes = to_numpy(array.indices).astype(np.int64)  # codes of one or two bytes might not reach the entry for null
     return int(lengths[np.where(valid(array.indices), codes, len(words))].sum())
 
 

@@ -1,8 +1,8 @@
-"""Keys, member names and the order of samples: everything that decides where a sample lies.
+"""Keys, member names and the order of samples: everything that decides where a sample goes.
 
-Laws (they are the property tests):
+Laws (each is a property test):
 
-- ``make_key`` is injective: two different ids never get one key (but for a 128-bit digest collision).
+- ``make_key`` is injective: different ids never get the same key (except for a 128-bit digest collision).
 - ``unescape_key(make_key(id)) == id`` for every id whose key was not shortened.
 - ``split_member_name(member_name(key, ext)) == (key, ext)``, which is also how webdataset splits names.
 """
@@ -20,11 +20,11 @@ from wdstools.formats.tar import NAME_BYTES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-#: Members of a sample, in tar order; a dataset has one of the images and any of the others.
+#: Members of a sample, in tar order; a dataset has one of the image types and any of the others.
 MEMBER_ORDER = (*STORABLE_TYPES, "txt", "cls", "json")
-#: Longest key where no extension has more than four letters: a member name is the key, a dot and the extension.
+#: The longest key if no extension has more than four letters: a member name is the key, a dot and the extension.
 KEY_BYTES = NAME_BYTES - len(".json")
-#: Longest extension of a further member.
+#: The longest extension of a further member.
 EXTENSION_BYTES = 32
 
 _SAFE = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_/-"
@@ -39,7 +39,7 @@ _MEMBER_NAME_RE = re.compile(r"^((?:.*/|)[^.]+)[.]([^/]*)$")
 
 
 def is_further_member(extension: str) -> bool:
-    """Whether a member beside those of MEMBER_ORDER may be called so (format 2): further images have dotted extensions."""
+    """Whether a member beyond MEMBER_ORDER may have this extension (format 2); further images have dotted ones."""
     return (
         extension not in MEMBER_ORDER
         and len(extension) <= EXTENSION_BYTES
@@ -49,7 +49,7 @@ def is_further_member(extension: str) -> bool:
 
 
 def image_member(members: Sequence[str]) -> str:
-    """The member that is a sample's image, which comes first; "" in a dataset without images."""
+    """The member that is the image of a sample, which comes first; "" in a dataset without images."""
     return members[0] if members and members[0] in STORABLE_TYPES else ""
 
 
@@ -60,7 +60,7 @@ def member_order(members: Iterable[str]) -> tuple[str, ...]:
 
 
 def key_bytes(members: Iterable[str]) -> int:
-    """Longest key in a dataset with these members: the longest member name then fits the name field."""
+    """The longest key in a dataset with these members, so that the longest member name fits the name field."""
     return NAME_BYTES - 1 - max((4, *map(len, members)))
 
 
@@ -72,7 +72,7 @@ def fit_key(key: bytes, limit: int) -> bytes:
 def make_key(label: str | None, sample_id: bytes, limit: int = KEY_BYTES) -> bytes:
     """The key of a sample: ``label/id``, or ``id`` without a label, escaped and bounded.
 
-    Bytes outside ``[A-Za-z0-9_/-]`` become ``%XX``: the first dot of a base name ends the key for every reader.
+    Bytes outside ``[A-Za-z0-9_/-]`` become ``%XX``, because the first dot of a base name ends the key for every reader.
     A key of more than ``limit`` bytes keeps its head; the tail becomes ``~`` and the 32 hex digits of its XXH3-128.
     Raises FormatError (``key-invalid``) for an empty id or an empty path component.
     """
@@ -84,7 +84,7 @@ def make_key(label: str | None, sample_id: bytes, limit: int = KEY_BYTES) -> byt
 
 
 def plain_keys(labels: Sequence[str | None], ids: Sequence[str], limit: int = KEY_BYTES) -> list[bytes] | None:
-    """What ``make_key`` gives for each of many ids, at once, if none of them needs an escape or a cut; else None."""
+    """What ``make_key`` returns for many ids, at once, if none of them needs escaping or shortening; else None."""
     lines = "\n".join(
         sample_id if label is None else f"{label}/{sample_id}" for label, sample_id in zip(labels, ids, strict=True)
     ).encode()
@@ -103,7 +103,7 @@ def _shorten(key: bytes, limit: int) -> bytes:
 
 
 def is_key(key: bytes) -> bool:
-    """Whether ``key`` is one that ``make_key`` can give."""
+    """Whether ``make_key`` can return ``key`` (with the default limit)."""
     return len(key) <= KEY_BYTES and _KEY_RE.fullmatch(key) is not None
 
 
@@ -113,19 +113,19 @@ def is_shortened(key: bytes) -> bool:
 
 
 def unescape_key(key: bytes) -> bytes:
-    """The ``label/id`` (or ``id``) that a key was made of; only for keys that were not shortened."""
+    """The ``label/id`` (or ``id``) that a key was made from; only for keys that were not shortened."""
     return _ESCAPED_RE.sub(lambda m: bytes([int(m[1], 16)]), key)
 
 
 def member_name(key: str, extension: str) -> str:
-    """Name of a member in the tar."""
+    """The name of a member in the tar."""
     return f"{key}.{extension}"
 
 
 def split_member_name(name: str) -> tuple[str, str] | None:
     """Split a member's name into key and extension at the first dot of its base name; None if it has none.
 
-    This is webdataset's own rule, and that of every reader that we know.
+    This is webdataset's own rule, and that of every reader we know.
     """
     match = _MEMBER_NAME_RE.match(name)
     return (match[1], match[2]) if match else None
@@ -137,9 +137,10 @@ def order_hash(key: bytes, seed: int) -> int:
 
 
 def split_hash(key: bytes, seed: int) -> int:
-    """The 64-bit hash that decides a sample's split when splits are made by ratio.
+    """The 64-bit hash that decides a sample's split if splits are made by ratio.
 
-    Not ``order_hash``: a split would then be a range of it, and all its samples would fall into a few shards.
+    It is not ``order_hash``: otherwise a split would be a range of it, and all its samples would fall into a few
+    shards.
     """
     return xxh3_64_intdigest(b"split:" + key, seed)
 

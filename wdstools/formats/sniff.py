@@ -1,4 +1,4 @@
-"""What a file really is, by its first bytes: for errors about files that are not what their names say. Pure."""
+"""What a file really is, by its first bytes: for errors about files that are not what their names say. No I/O."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from wdstools.formats.image_types import NAME_OF_TYPE, sniff_plain
 
-#: How many bytes are enough to tell.
+#: How many bytes are enough to find out.
 SNIFF_BYTES = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Sniffed:
-    """What a file is: ``code`` never changes, ``what`` is for people (with its article), ``hint`` says what to do now."""
+    """What a file is: ``code`` is stable, ``what`` is for people (with its article), ``hint`` says what to do now."""
 
     code: str
     what: str
@@ -122,9 +122,9 @@ _ANNEX_RE = re.compile(rb"(?:\.\./)*(?:\.git)?/annex/objects/")
 
 
 def what_is(head: bytes, size: int | None = None) -> Sniffed | None:
-    """What a file is whose first bytes (SNIFF_BYTES, if it has so many) these are; None if nothing known.
+    """What a file with these first bytes (SNIFF_BYTES, if it has as many) is; None if unknown.
 
-    ``size`` is the file's, where it is known.
+    ``size`` is the size of the file, if known.
     """
     if size == 0 or (size is None and not head):
         return EMPTY
@@ -157,7 +157,7 @@ def _by_magic(head: bytes) -> Sniffed | None:
 
 
 def _of_brand(brand: bytes) -> Sniffed | None:
-    """What an ISO media file is that names a brand."""
+    """What an ISO media file with this brand is."""
     return _BRANDS.get(brand) or _IMAGES.get(sniff_plain(b"\0\0\0\x0cftyp" + brand))
 
 

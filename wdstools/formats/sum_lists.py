@@ -1,8 +1,8 @@
-"""Checksum lists as people have them: lines of ``sha256sum`` and its like among other text, and what other tools print.
+"""Checksum lists as found in practice: lines like those of ``sha256sum`` among other text, and output of other tools.
 
-Read are also SFV lists, what PowerShell's ``Get-FileHash`` shows or exports, ``certutil -hashfile``, hashdeep's lists and
-``gpg --print-md``. As for ``sha256sum -c``, a line that is no sum does not spoil the others; it is counted, and where it
-looks like a sum it is named.
+These are SFV lists, what PowerShell's ``Get-FileHash`` shows or exports, ``certutil -hashfile``, hashdeep's lists and
+``gpg --print-md``. As with ``sha256sum -c``, a line that is not a checksum does not spoil the others; it is counted,
+and if it looks like a checksum it is named.
 """
 
 from __future__ import annotations
@@ -21,35 +21,35 @@ if TYPE_CHECKING:
 _HEX = "[0-9A-Fa-f]"
 _HEX_RE = re.compile(f"{_HEX}+")
 _BLANKS_RE = re.compile(r"[ \t]+")
-#: Of a shorter digest than MD5's nobody sees whether it is one: it may be a day.
+#: Anything shorter than an MD5 may not be a digest: eight digits could be a date.
 CRC_DIGITS, _MD5_DIGITS = 8, 32
 _PREFIXED_RE = re.compile(rf"([A-Za-z][A-Za-z0-9-]*):({_HEX}{{8,128}})(?:[ \t]+\*?(.+))?")
 #: gpg shows a digest in groups, and breaks long ones.
 _GROUPS = rf"{_HEX}{{2,8}}(?:[ \t]+{_HEX}{{2,8}})*"
 _GPG_RE = re.compile(rf"(.+?):[ \t]*(?:([A-Za-z][A-Za-z0-9-]*)[ \t]*=[ \t]*)?({_GROUPS})[ \t]*")
 _GPG_MORE_RE = re.compile(rf"[ \t]+{_GROUPS}[ \t]*")
-#: As much of a digest as is no word; other lines are prose.
+#: So many hexadecimal digits are not a word; lines without them are prose.
 _DIGEST_RE = re.compile(rf"{_HEX}{{31}}")
 _CKSUM_RE = re.compile(r"\d+[ \t]+\d+(?:[ \t]+\S.*)?")
 _SIZE_RE = re.compile(r"size ?\(.+\) ?= ?\d+.*", re.IGNORECASE)
 _TAGGED_RE = re.compile(r"([A-Za-z0-9/_-]+) ?\(.+\) ?= ?\S{1,200}[ \t]*")
-#: Algorithms that are not read, and what checks them.
+#: Unsupported algorithms, and the commands that check them.
 _OTHER_TOOLS = {"BLAKE3": "b3sum --check LIST"}
 _BLAKE3_RE = re.compile(r"(?:^|[/._-])(?:b3sums?|blake3)", re.IGNORECASE)
 _FORMS = (
     "DIGEST  PATH, ALGORITHM (PATH) = DIGEST, SFV, or what Get-FileHash, certutil, hashdeep or gpg --print-md print"
 )
 _MOST_SHOWN = 80
-#: What goes on in the next line is no longer than the longest path.
+#: What continues on the next line is no longer than the longest path.
 _LONGEST_BROKEN = 5000
 
 
 def read_list(data: bytes, *, where: str) -> SumList:
-    """Read a checksum list of any tool. Raises FormatError (``sums-damaged``) where no line of it is a sum."""
+    """Read a checksum list of any tool. Raises FormatError (``sums-damaged``) if no line of it is a checksum."""
     text = text_of(data, where).decode("utf-8", "surrogateescape")
     if "\0" not in text:
         text = text.replace("\r\n", "\n")
-        text = text.replace("\r", "\n") if "\n" not in text else text  # as an old Macintosh ends lines
+        text = text.replace("\r", "\n") if "\n" not in text else text  # line ends of an old Macintosh
     found = read_whole(text) or _read_mixed(text, where)
     if not found.lines:
         found.lines, found.guesses = [line for _, line in found.guesses], []
@@ -59,7 +59,7 @@ def read_list(data: bytes, *, where: str) -> SumList:
 
 
 def _read_mixed(text: str, where: str) -> SumList:
-    """What tools print may stand among lines of lists: nothing that looks like a sum is lost between them."""
+    """Tool output may be mixed with list lines: nothing that looks like a checksum may get lost between the two."""
     found, others = take_reports(text)
     return _read_lines(others, where, found)
 
@@ -73,7 +73,7 @@ def _read_lines(text: str, where: str, found: SumList) -> SumList:
         read = read or (None if _is_blake3(where, line) else _read_line(line, where))
         if read is not None and (is_sfv or len(read.digest) > CRC_DIGITS or _TAGGED_RE.fullmatch(line)):
             found.lines.append(read)
-        elif read is not None:  # a day, perhaps
+        elif read is not None:  # perhaps a date
             found.guesses.append((number, read))
         elif (guess := _guessed(line, where)) is not None:
             found.guesses.append((number, guess))
@@ -92,7 +92,7 @@ def _is_like_a_sum(line: str) -> bool:
 
 
 def _joined(text: str) -> Iterator[tuple[int, str]]:
-    """Lines with their numbers; groups of digits that go on in the next line are put together."""
+    """Lines with their numbers; groups of digits that continue on the next line are joined."""
     last: tuple[int, str] | None = None
     for number, line in enumerate(text.split("\0" if "\0" in text else "\n"), 1):
         more = last is not None and len(last[1]) < _LONGEST_BROKEN and _GPG_MORE_RE.fullmatch(line)
@@ -117,14 +117,14 @@ def _read_line(line: str, where: str) -> SumLine | None:
 
 
 def _sfv(line: str, where: str) -> SumLine | None:
-    """The name, then the CRC-32."""
+    """A line of an SFV list: the name, then the CRC-32."""
     name, _, digest = line.rstrip(" \t").replace("\t", " ").rpartition(" ")
     is_crc = len(digest) == CRC_DIGITS and _HEX_RE.fullmatch(digest)
     return sum_line(name.rstrip(" "), digest, where, "CRC32") if is_crc else None
 
 
 def _guessed(line: str, where: str) -> SumLine | None:
-    """A name and then a digest, which may be something else, such as a commit."""
+    """A name followed by a digest, which may be something else, such as a commit."""
     if _is_blake3(where, line) or _TAGGED_RE.fullmatch(line):
         return None
     if match := _GPG_RE.fullmatch(line):
@@ -135,7 +135,7 @@ def _guessed(line: str, where: str) -> SumLine | None:
 
 
 def _is_blake3(where: str, line: str) -> bool:
-    """Whether a list's name says that digests without a name are BLAKE3's."""
+    """Whether the name of a list says that untagged digests are BLAKE3."""
     return bool(_BLAKE3_RE.search(where.rsplit("/", 1)[-1])) and not _TAGGED_RE.fullmatch(line)
 
 
@@ -144,18 +144,18 @@ def _why(line: str, where: str) -> str:
     name = tagged[1] if tagged else "BLAKE3" if _is_blake3(where, line) else ""
     if name and (not tagged or sum_line("x", "0" * 64, "", name) is None):
         tool = _OTHER_TOOLS.get(name.upper())
-        return f"{name} is not read here" + (f": {tool}" if tool else "")
+        return f"{name} is not supported" + (f": {tool}" if tool else "")
     if _CKSUM_RE.fullmatch(line):
-        return "a sum of cksum or sum, which is not read here: let sha256sum make the list"
-    return f"no line of a checksum list: {line[:_MOST_SHOWN]!r}"
+        return "a checksum of cksum or sum, which is not supported: make the list with sha256sum"
+    return f"not a line of a checksum list: {line[:_MOST_SHOWN]!r}"
 
 
 def _refusal(data: bytes, text: str, where: str, found: SumList) -> FormatError:
-    """Why nothing of it can be checked."""
+    """The error for a list of which nothing can be checked."""
     sniffed = what_is(data[:SNIFF_BYTES], len(data))
     if sniffed is not None and sniffed.code not in ("tar", "json"):
         return FormatError(
-            f"this is {sniffed}, no list of checksums", code="sums-damaged", where=where, hint=sniffed.hint
+            f"this is {sniffed}, not a list of checksums", code="sums-damaged", where=where, hint=sniffed.hint
         )
     if found.odd:
         first = found.odd[0]
@@ -164,7 +164,7 @@ def _refusal(data: bytes, text: str, where: str, found: SumList) -> FormatError:
         (n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip() and not is_comment(line)
     )
     return FormatError(
-        "no line of it is one of a checksum list",
+        "it has no line of a checksum list",
         code="sums-damaged",
         where=f"{where}, line {number}",
         expected=_FORMS,

@@ -1,6 +1,6 @@
-"""What tools print or export of checksums: Get-FileHash, certutil, hashdeep, and the control files of Debian.
+"""Checksums that tools print or export: Get-FileHash, certutil, hashdeep, and Debian's control files.
 
-Some of it is a whole file (``read_whole``); the rest may stand among other lines (``take_reports``).
+Some are whole files (``read_whole``); the others may be among other lines (``take_reports``).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 _HEX = "[0-9A-Fa-f]"
 _MOST_SHOWN = 80
-#: What goes on in the next line is no longer than the longest path.
+#: What continues on the next line is no longer than the longest path.
 _LONGEST_BROKEN = 5000
 _CERTUTIL_END = "CertUtil: "
 _CERTUTIL_DIGEST_RE = re.compile(rf"[ \t]*{_HEX}[0-9A-Fa-f \t]*")
 _CERTUTIL_ALGORITHM_RE = re.compile(r"\b(MD2|MD4|MD5|SHA1|SHA256|SHA384|SHA512)\b")
-#: What stands between the algorithm and the file, in the languages of Windows.
+#: The words between the algorithm and the file, in some languages of Windows.
 _CERTUTIL_NAME_RE = re.compile(r".*?\b(?:of file|of|von|du fichier|de|di|van)\b[ \t]+(.+)")
 _FIELD_RE = re.compile(r"(Algorithm|Hash|Path)[ \t]*:[ \t]?(.*)")
 _TABLE_HEAD_RE = re.compile(r"Algorithm[ \t]+Hash[ \t]+Path[ \t]*")
@@ -33,7 +33,7 @@ _HASHDEEP = "%%%% HASHDEEP-1."
 _DEBIAN_FIELD_RE = re.compile(
     r"^(?:Checksums-(?=Sha))?(Sha\d+|SHA\d+|(?=Files|MD5Sum))(?:Files|MD5Sum)?:[ \t]*$", re.MULTILINE
 )
-#: A field of another kind, in which a commit or the print of a key is no sum.
+#: A field of another kind, in which a commit or a key fingerprint is not a checksum.
 _DEBIAN_OTHER_RE = re.compile(r"[A-Z][A-Za-z0-9-]*:(?: .*)?")
 _STRONGEST = ("sha256", "sha1", "md5")
 
@@ -47,13 +47,15 @@ def _records(rows: Iterator[tuple[int, str, str, str]]) -> SumList:
             found.lines.append(line)
         else:
             cut = path.endswith("...") or digest.endswith("...")
-            why = "the window was too narrow for it: Get-FileHash ... | Format-List" if cut else f"no {algorithm} sum"
+            why = (
+                "the window was too narrow for it: use Get-FileHash ... | Format-List" if cut else f"no {algorithm} sum"
+            )
             found.odd.append(OddLine(number, why))
     return found
 
 
 def _certutil(lines: list[str]) -> tuple[SumList, set[int]]:
-    """Three lines a file: algorithm and name in the language of that Windows, the digest, and how it went."""
+    """Three lines per file: algorithm and name in the language of that Windows, the digest, and the result."""
     rows, odd, taken = [], list[OddLine](), set[int]()
     failed = -2
     for at, end in enumerate(lines):
@@ -67,8 +69,8 @@ def _certutil(lines: list[str]) -> tuple[SumList, set[int]]:
             rows.append((at - 1, algorithm[1], digest, named[1] if named else about))
             taken |= {at - 2, at - 1, at}
         else:
-            if at - 1 != failed:  # why it failed takes two
-                odd.append(OddLine(at + 1, f"no sum of certutil: {end[:_MOST_SHOWN]!r}"))
+            if at - 1 != failed:  # a failure takes two lines
+                odd.append(OddLine(at + 1, f"no checksum by certutil: {end[:_MOST_SHOWN]!r}"))
             failed = at
             taken |= {at - 2, at - 1, at} if algorithm is not None else {at}
     found = _records(iter(rows))
@@ -76,7 +78,7 @@ def _certutil(lines: list[str]) -> tuple[SumList, set[int]]:
 
 
 def _file_hash_list(lines: list[str]) -> tuple[SumList, set[int]]:
-    """``Get-FileHash | Format-List``: a record is three fields; what a narrow window breaks goes on in the next line."""
+    """``Get-FileHash | Format-List``: a record is three fields, which may be wrapped onto the next line."""
     rows: list[tuple[int, dict[str, str]]] = []
     taken = set[int]()
     last = ""
@@ -94,7 +96,7 @@ def _file_hash_list(lines: list[str]) -> tuple[SumList, set[int]]:
             taken.add(at)
         else:
             last = ""
-    odd = [OddLine(number, "no whole record of Get-FileHash") for number, row in rows if len(row) < len(_COLUMNS)]
+    odd = [OddLine(number, "not a complete record of Get-FileHash") for number, row in rows if len(row) < len(_COLUMNS)]
     found = _records(
         (number, row["algorithm"].rstrip(), row["hash"].rstrip(), row["path"].rstrip())
         for number, row in rows
@@ -104,7 +106,7 @@ def _file_hash_list(lines: list[str]) -> tuple[SumList, set[int]]:
 
 
 def _file_hash_table(text: str) -> SumList | None:
-    """``Get-FileHash``: a table, whose last columns a narrow window cuts."""
+    """``Get-FileHash``: a table, whose last columns a narrow window truncates."""
     lines = text.split("\n")
     head = next((at for at, line in enumerate(lines) if line.strip()), None)
     if head is None or not _TABLE_HEAD_RE.fullmatch(lines[head]):
@@ -122,7 +124,7 @@ def _file_hash_table(text: str) -> SumList | None:
 
 
 def _file_hash_csv(text: str) -> SumList | None:
-    """``Get-FileHash | Export-Csv``, in whatever order its columns are, and ``ConvertTo-Json``."""
+    """``Get-FileHash | Export-Csv``, with its columns in any order, and ``ConvertTo-Json``."""
     if text.lstrip()[:1] == "[":
         return _file_hash_json(text)
     skipped = 0
@@ -142,7 +144,7 @@ def _file_hash_csv(text: str) -> SumList | None:
     numbered = [(number, row) for number, row in enumerate(rows[1:], 2 + skipped) if any(row)]
     algorithm, digest, path = places
     found = _records((n, row[algorithm], row[digest], row[path]) for n, row in numbered if len(row) == len(head))
-    why = f"no row of {counted(len(head), 'column')}"
+    why = f"not a row of {counted(len(head), 'column')}"
     found.odd += [OddLine(number, why) for number, row in numbered if len(row) != len(head)]
     return found
 
@@ -156,7 +158,7 @@ def _file_hash_json(text: str) -> SumList | None:
     if not any(named):
         return None
     found = _records((number, *row) for number, row in enumerate(named, 1) if row is not None)
-    found.odd += [OddLine(n, f"no record of {', '.join(_COLUMNS)}") for n, row in enumerate(named, 1) if row is None]
+    found.odd += [OddLine(n, f"not a record of {', '.join(_COLUMNS)}") for n, row in enumerate(named, 1) if row is None]
     return found
 
 
@@ -169,7 +171,7 @@ def _record_of(row: object) -> tuple[str, str, str] | None:
 
 
 def _hashdeep(text: str) -> SumList | None:
-    """Size, digests and name of each file; of several digests the strongest is checked."""
+    """Size, digests and name of each file; if there are several digests, the strongest is checked."""
     if not text.startswith(_HASHDEEP):
         return None
     lines = text.split("\n")
@@ -186,7 +188,7 @@ def _hashdeep(text: str) -> SumList | None:
         if row is not None:
             found.lines.append(row)
         else:
-            found.odd.append(OddLine(number, f"no row of {', '.join(columns)} with MD5, SHA-1 or SHA-256"))
+            found.odd.append(OddLine(number, f"not a row of {', '.join(columns)} with MD5, SHA-1 or SHA-256"))
     return found
 
 
@@ -206,7 +208,7 @@ def _debian(lines: list[str]) -> tuple[SumList, set[int]]:
             continue
         cells = line.split()
         if len(cells) < 3 or not cells[1].isdecimal():
-            continue  # a row of sha256sum, perhaps
+            continue  # perhaps a line of sha256sum
         if (read := sum_line(cells[-1], cells[0], "", name)) is not None:
             found.lines.append(read)
         else:
@@ -220,17 +222,17 @@ def _debian(lines: list[str]) -> tuple[SumList, set[int]]:
 
 _WHOLE: tuple[Callable[[str], SumList | None], ...] = (_hashdeep, _file_hash_table, _file_hash_csv)
 _MIXED = (_debian, _certutil, _file_hash_list)
-#: Only texts with one of these are looked through.
+#: Only texts with one of these are searched.
 _MARK_RE = re.compile(rf"{_CERTUTIL_END}|^Algorithm[ \t]*:|{_DEBIAN_FIELD_RE.pattern}", re.MULTILINE)
 
 
 def read_whole(text: str) -> SumList | None:
-    """What a tool wrote as a whole, none of its lines left out; None if it is no such text."""
+    """A text that is the whole output of one tool; None if it is not."""
     return next((read for form in _WHOLE if (read := form(text)) is not None), None)
 
 
 def take_reports(text: str) -> tuple[SumList, str]:
-    """What tools printed among other lines, and the text with blank lines in its place."""
+    """Tool output among other lines, and the text with blank lines in its place."""
     found = SumList()
     if "\0" in text or not _MARK_RE.search(text):
         return found, text

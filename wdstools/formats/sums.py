@@ -1,6 +1,7 @@
-"""Checksum lists, as ``sha256sum``, ``b2sum``, ``md5sum``, ``xxhsum`` and OpenSSL write them, in their GNU and their BSD form.
+"""Checksum lists as ``sha256sum``, ``b2sum``, ``md5sum``, ``xxhsum`` and OpenSSL write them, in GNU and in BSD form.
 
-``parse_sums`` takes nothing else; ``formats.sum_lists`` reads what people have. Law: ``parse_sums(render_sums(s)) == s`` for sha256 entries.
+``parse_sums`` accepts nothing else; ``formats.sum_lists`` reads lists as found in practice. Law:
+``parse_sums(render_sums(s)) == s`` for sha256 entries.
 """
 
 from __future__ import annotations
@@ -13,27 +14,27 @@ from dataclasses import dataclass, field
 
 from wdstools.errors import FormatError
 
-#: Where a dataset keeps its list.
+#: The path of a dataset's own list.
 SUMS_PATH = "SHA256SUMS"
 
 _HEX = r"(?:[0-9A-Fa-f]{2}){4,64}"
-#: As ``sha256sum`` writes it, with what other tools put between digest and path: one space, or tabs.
+#: As ``sha256sum`` writes it, also with what other tools put between digest and path: one space, or tabs.
 _GNU_RE = re.compile(rf"(\\?)(?:(XXH3)_)?({_HEX})(?: [ *]|[ \t]+\*?)(.+)", re.DOTALL)
 _BASE64 = r"[A-Za-z0-9+/]{22,86}={0,2}"
-#: As ``--tag`` and the tools of BSD and OpenSSL write it: ``SHA256 (path) = digest``, also without these spaces; OpenSSL
-#: of what comes out of a pipe ``(stdin)= digest``.
+#: As ``--tag``, BSD tools and OpenSSL write it: ``SHA256 (path) = digest``, also without the spaces; for a pipe,
+#: OpenSSL writes ``(stdin)= digest``.
 _BSD_RE = re.compile(rf"(\\?)([A-Za-z0-9_/-]*) ?\((.+)\) ?= ?({_HEX}|{_BASE64})[ \t]*", re.DOTALL)
-#: As ``cksum --base64`` writes it; without padding it would be a word like any other.
+#: As ``cksum --base64`` writes it; without padding it could be any word.
 _BASE64_RE = re.compile(rf"(\\?)({_BASE64})(?: [ *]|[ \t]+\*?)(.+)", re.DOTALL)
 _BARE_RE = re.compile(rf"({_HEX})[ \t]*")
 
 
 def _there(*algorithms: str) -> tuple[str, ...]:
-    """Those that Python was built with."""
+    """Those of these algorithms that this Python was built with."""
     return tuple(algorithm for algorithm in algorithms if algorithm in hashlib.algorithms_available)
 
 
-#: What a digest of so many digits may be; the first is what ``sha256sum`` and its like would make of it.
+#: The algorithms of digests with this many digits, the usual one first.
 ALGORITHMS_BY_DIGITS = {
     8: ("xxh32", "crc32"),
     16: ("xxh64", "xxh3_64"),
@@ -76,7 +77,7 @@ _NAMES = {
     "XXH128": "xxh3_128",
     "XXH3128": "xxh3_128",
 }
-#: What names of lists (``b2sums.txt``, ``x.xxh128``) say of the algorithm: how its name begins.
+#: What the name of a list (``b2sums.txt``, ``x.xxh128``) says about the algorithm: how its name begins.
 _HINTS = (
     ("xxh128", "xxh3_128"),
     ("xxh3", "xxh3"),
@@ -99,8 +100,8 @@ _ESCAPES = {"n": "\n", "r": "\r", "\\": "\\"}
 class SumLine:
     """One line of a checksum list.
 
-    ``algorithm`` is as in ``hashlib``, or crc32, xxh32, xxh64, xxh3_64, xxh3_128, or ``blake2b-BITS``; ``others`` may be meant
-    as well where the line does not say.
+    ``algorithm`` is a name of ``hashlib``, or crc32, xxh32, xxh64, xxh3_64, xxh3_128, or ``blake2b-BITS``; ``others``
+    are possible too if the line does not name one.
     """
 
     path: str
@@ -111,7 +112,7 @@ class SumLine:
 
 @dataclass(frozen=True, slots=True)
 class OddLine:
-    """A line that looks like a sum and cannot be checked: its number, and why."""
+    """A line that looks like a checksum but cannot be checked: its number, and why."""
 
     number: int
     why: str
@@ -119,9 +120,10 @@ class OddLine:
 
 @dataclass(slots=True)
 class SumList:
-    """A checksum list: its ``lines``, those that are ``odd``, and how many others are ``passed`` over as words.
+    """A checksum list: its ``lines``, those that are ``odd``, and the number of others ``passed`` over as text.
 
-    ``guesses``, by the numbers of their lines, are sums if they name files that are there: "commit" before a digest is none.
+    ``guesses``, with their line numbers, are checksums only if they name existing files: "commit" before a digest does
+    not.
     """
 
     lines: list[SumLine] = field(default_factory=list)
@@ -131,17 +133,18 @@ class SumList:
 
 
 def render_sums(sums: dict[str, str]) -> bytes:
-    """A ``sha256sum -c`` list of path -> hex digest, sorted by path; names are bytes, UTF-8 or not."""
+    """A list for ``sha256sum -c`` from path to hex digest, sorted by path; names are bytes, UTF-8 or not."""
     lines = "".join(f"{digest}  {path}\n" for path, digest in sorted(sums.items()))
     return lines.encode("utf-8", "surrogateescape")
 
 
 def parse_sums(data: bytes, *, where: str = SUMS_PATH) -> list[SumLine]:
-    """Read a checksum list, as coreutils' ``-c`` reads it and more; blank lines and comments (``#``, ``;``, ``//``) are passed over.
+    """Read a checksum list, as coreutils' ``-c`` and more; blank lines and comments (``#``, ``;``, ``//``) are skipped.
 
-    UTF-8 with or without a byte order mark, or UTF-16 with one; lines may end in CR LF, or in NUL as ``-z`` ends them; a
-    clear-signed list is read to its signature (which is not checked). A digest alone, or of a pipe, is that of the file that
-    the list is named after (``x.tar.sha256``). Raises FormatError (``sums-damaged``) naming the first line that is no form.
+    It may be UTF-8, with or without a byte order mark, or UTF-16 with one. Lines may end in CR LF, or in NUL as with
+    ``-z``. A clear-signed list is read up to its signature (which is not checked). A digest alone, or of a pipe,
+    belongs to the file that the list is named after (``x.tar.sha256``). Raises FormatError (``sums-damaged``) naming
+    the first invalid line.
     """
     lines, first, _ = split_sums(data, where=where)
     if first is not None:
@@ -150,9 +153,9 @@ def parse_sums(data: bytes, *, where: str = SUMS_PATH) -> list[SumLine]:
 
 
 def split_sums(data: bytes, *, where: str = SUMS_PATH) -> tuple[list[SumLine], FormatError | None, int]:
-    """The same, passing over lines that are no form: an error for the first of them, and how many they are.
+    """Like ``parse_sums``, but skipping invalid lines: also returns an error for the first of them, and their number.
 
-    Raises FormatError for what is no text.
+    Raises FormatError if the data is not text.
     """
     lines: list[SumLine] = []
     first, odd = None, 0
@@ -171,7 +174,7 @@ def split_sums(data: bytes, *, where: str = SUMS_PATH) -> tuple[list[SumLine], F
 
 
 def is_comment(line: str) -> bool:
-    """Whether a line says nothing of any file."""
+    """Whether a line is a comment."""
     return line.startswith(_COMMENTS)
 
 
@@ -186,7 +189,7 @@ def _damaged(where: str, line: bytes) -> FormatError:
 
 
 def text_of(data: bytes, where: str) -> bytes:
-    """A list's lines as UTF-8, or bytes as they are; without a mark, a signature, or the lines about it."""
+    """A list's text as UTF-8, or its bytes unchanged, without a byte order mark, a signature, or the header of one."""
     if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         try:
             data = data.decode("utf-16").encode()
@@ -202,7 +205,7 @@ def text_of(data: bytes, where: str) -> bytes:
 
 
 def line_of(line: str, where: str) -> SumLine | None:
-    """What a line says; None if it is no form of ``sha256sum`` and its like."""
+    """What a line says; None if it does not have a form that ``sha256sum`` and similar tools write."""
     line = line.lstrip(" \t")
     name: str | None = None
     if match := _BSD_RE.fullmatch(line):
@@ -223,9 +226,9 @@ def line_of(line: str, where: str) -> SumLine | None:
 
 
 def sum_line(path: str, digest: str, where: str, name: str | None = None) -> SumLine | None:
-    """A line about a file, whose digest is in hexadecimal or base64; None if no algorithm (that of ``name``) has such a one.
+    """A line about a file, with a digest in hexadecimal or base64; None if no algorithm, or not ``name``, fits it.
 
-    Without a path, or through a pipe (``-``), it is of the file that the list is named after.
+    Without a path, or with that of a pipe (``-``), it is about the file that the list is named after.
     """
     if path in ("", _PIPE):
         path = where.rpartition("/")[2].rpartition(".")[0] or path
@@ -239,7 +242,7 @@ def sum_line(path: str, digest: str, where: str, name: str | None = None) -> Sum
 
 
 def _named(name: str, digits: int) -> tuple[str, ...]:
-    """The algorithm that a line names; none if its digests have another length."""
+    """The algorithm that a line names; empty if its digests have another length."""
     plain = name.upper().replace("-", "").replace("_", "").replace("/", "")
     bits = digits * _BITS_A_DIGIT
     if plain == f"BLAKE2B{bits}" and bits < 512:
@@ -249,7 +252,7 @@ def _named(name: str, digits: int) -> tuple[str, ...]:
 
 
 def _possible(digits: int, where: str) -> tuple[str, ...]:
-    """What a digest of so many digits may be, the likeliest first: the list's own name tells."""
+    """The possible algorithms of a digest with this many digits, the likeliest first, judging by the list's name."""
     known = ALGORITHMS_BY_DIGITS.get(digits, ())
     name = where.rsplit("/", 1)[-1].lower()
     hinted = next((a for hint, start in _HINTS if hint in name for a in known if a.startswith(start)), None)

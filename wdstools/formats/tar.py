@@ -1,10 +1,10 @@
 """The tar layer of a shard: ustar headers that carry the checksums of their own member.
 
-Laws (they are the property tests):
+Laws (each is a property test):
 
-- ``parse_header(render_header(name, size, xxh3))`` gives back exactly those three.
-- A shard made of these headers has the bytes that Python's ``tarfile`` writes in ``USTAR_FORMAT`` for the same
-  fields, end padding included.
+- ``parse_header(render_header(name, size, xxh3))`` returns exactly those three.
+- A shard with these headers has the same bytes that Python's ``tarfile`` writes in ``USTAR_FORMAT`` for the same fields,
+  including the padding at the end.
 
 Layout: POSIX.1-1988 ustar, 512-byte blocks; see FORMAT.md, "Shard".
 """
@@ -21,9 +21,9 @@ from wdstools.formats.digest import xxh3_64_intdigest
 BLOCK = 512
 #: A shard's size is a multiple of this: tar's default blocking of 20 blocks.
 RECORD = 10_240
-#: Longest member name in bytes: the ustar name field, with no prefix and no extension record.
+#: The longest member name in bytes: the ustar name field, with no prefix and no extension record.
 NAME_BYTES = 100
-#: Largest size that eleven octal digits hold.
+#: The largest size that eleven octal digits can hold.
 MAX_MEMBER_BYTES = 8**11 - 1
 
 SIZE_AT = 124
@@ -50,8 +50,8 @@ _BLANK_GNAME_SUM = 32 * 0x20
 class Header:
     """One parsed header.
 
-    ``payload_xxh3`` is the XXH3-64 that the header promises for the payload, or None where the tar was not
-    written by wdstools. ``sealed`` tells whether the header's own digest was there and right; None if absent.
+    ``payload_xxh3`` is the XXH3-64 that the header gives for the payload, or None if wdstools did not write the tar.
+    ``sealed`` says whether the header's own digest is right; None if it has none.
     """
 
     name: bytes
@@ -65,7 +65,7 @@ def render_header(name: bytes, size: int, payload_xxh3: int) -> bytes:
     """The 512 header bytes of a member; ``payload_xxh3`` is the XXH3-64 of its payload.
 
     ``uname`` holds the payload's digest, ``gname`` the digest of this header with ``chksum`` and ``gname`` as
-    spaces: so name and size are bound too, which the ustar sum (blind to order) does not do.
+    spaces. So name and size are protected too, which the ustar sum, blind to order, does not do.
     """
     size_field = b"%011o" % size
     uname = b"xxh3:%016x" % payload_xxh3
@@ -90,7 +90,7 @@ def render_header(name: bytes, size: int, payload_xxh3: int) -> bytes:
 def parse_header(block: bytes) -> Header:
     """Read one 512-byte header of any ustar-like tar.
 
-    Raises FormatError (``tar-header``) when the magic, the sum or the size field is not that of a tar header.
+    Raises FormatError (``tar-header``) if the magic, the sum or the size field is not that of a tar header.
     """
     canonical = _parse_canonical(block)
     if canonical is not None:
@@ -108,7 +108,7 @@ def parse_header(block: bytes) -> Header:
     sealed = None
     if seal is not None:
         blanked = b"".join((block[:CHKSUM_AT], b" " * 8, block[TYPE_AT:GNAME_AT], b" " * 32, block[GNAME_END:]))
-        # what the seal takes as blank is as ``render_header`` writes it: nothing else is in those fields
+        # the fields that the seal does not cover must be exactly as ``render_header`` writes them
         fields = (b"%06o\0 " % computed, gname.ljust(GNAME_END - GNAME_AT, b"\0"))
         written = block[CHKSUM_AT:TYPE_AT], block[GNAME_AT:GNAME_END]
         sealed = xxh3_64_intdigest(blanked) == seal and written == fields
@@ -120,12 +120,12 @@ def parse_header(block: bytes) -> Header:
 
 
 def header_sums(block: bytes) -> tuple[int, int]:
-    """The sum that a header's ``chksum`` field states, and that of its bytes; raises FormatError for no octal number."""
+    """The sum in a header's ``chksum`` field, and the sum of its bytes; raises FormatError if the field is not octal."""
     return _octal(block[CHKSUM_AT:TYPE_AT]), sum(block) - sum(block[CHKSUM_AT:TYPE_AT]) + 8 * 0x20
 
 
 def _sign_surplus(block: bytes) -> int:
-    """By how much the sum of bytes is more than that of signed ones, which old tars of Sun have."""
+    """By how much the sum of unsigned bytes exceeds that of signed ones, which old Sun tars have."""
     return 256 * sum(byte > 127 for at, byte in enumerate(block) if not CHKSUM_AT <= at < TYPE_AT)
 
 
@@ -149,12 +149,12 @@ def padding(size: int) -> int:
 
 
 def span(size: int) -> int:
-    """Bytes that a member of ``size`` payload bytes takes in the tar: header, payload, padding."""
+    """The bytes that a member of ``size`` payload bytes takes in the tar: header, payload, padding."""
     return BLOCK + size + padding(size)
 
 
 def trailer_bytes(position: int) -> int:
-    """Zero bytes that end a tar whose members end at ``position``: two blocks, then up to a multiple of RECORD."""
+    """The number of zero bytes after members that end at ``position``: two blocks, then up to a multiple of RECORD."""
     return 2 * BLOCK + -(position + 2 * BLOCK) % RECORD
 
 
@@ -170,7 +170,7 @@ def _mark(field: bytes, mark: bytes) -> int | None:
 
 
 def _octal(field: bytes) -> int:
-    """A number as GNU tar reads it: one NUL may come first, then spaces, then digits up to a NUL, a space or the field's end."""
+    """A number as GNU tar reads it: perhaps a NUL, then spaces, then digits up to a NUL, a space or the end."""
     match = _OCTAL_RE.match(field)
     if match is None:
         raise FormatError("a numeric header field is not octal", code="tar-header", got=repr(field))
@@ -182,5 +182,5 @@ def _size(block: bytes) -> int:
     if field[0] == 0x80:  # GNU base-256, for sizes of 8 GiB and more
         return int.from_bytes(field[1:], "big")
     if field[0] == 0xFF:
-        raise FormatError("a member with a negative size", code="tar-header", got=repr(field))
+        raise FormatError("a member has a negative size", code="tar-header", got=repr(field))
     return _octal(field)

@@ -1,8 +1,8 @@
-"""What records before an entry say about it: pax (POSIX.1-2001, and Solaris' of another type), GNU's long names, sparse maps. Pure.
+"""What records before an entry say about it: pax (POSIX.1-2001 and Solaris), GNU long names, sparse maps. No I/O.
 
-A sparse member's payload is a map and the parts of the file that are not zeros: nothing that a reader of samples could use. GNU
-tar marks them by a type of their own, or by pax records (formats 0.0, 0.1, 1.0) under another name; all come out as SPARSE, under
-their right names.
+A sparse member's payload is a map and those parts of the file that are not zeros, which a reader of samples cannot use.
+GNU tar marks such members by a type of their own, or by pax records (formats 0.0, 0.1, 1.0) under another name; all are
+reported as SPARSE, under their real names.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from dataclasses import dataclass
 
 from wdstools.formats.tar import BLOCK
 
-#: Gives the bytes at (position, count): fewer only where the tar ends.
+#: Returns the bytes at (position, count): fewer only at the end of the tar.
 Read = Callable[[int, int], bytes]
-#: One entry: name, type flag, where its first header (that of an extension record, if it has one) begins, where its
-#: payload does, the payload's size, and what a link names. A plain tuple: a named one takes as long as the rest.
+#: One entry: name, type flag, offset of its first header (that of an extension record, if it has one), offset and size
+#: of its payload, and the target of a link. A plain tuple: a named one would take as long to make as all the rest.
 TarEntry = tuple[bytes, int, int, int, int, bytes]
 
-#: Type flag of a member that is stored in parts.
+#: The type flag of a sparse member.
 SPARSE = ord("S")
-#: What a person should do about one.
+#: What to do about one.
 SPARSE_ADVICE = "a sparse member: unpack the tar with tar -xf, and make it again without --sparse"
-#: Type flags of records about the next entry, or (``g``) about all that follow.
+#: The type flags of records about the next entry, or (``g``) about all that follow.
 EXTENSIONS = b"xXgLK"
 _WITHOUT_PAYLOAD = b"123456"
 _MAX_DIGITS = 20
@@ -34,10 +34,10 @@ _MAX_MAP_BLOCKS = 1 << 16
 class HopNotes:
     """What was met on the way.
 
-    ``end`` is ``archive`` (zeros to the end, or only bytes that are no header behind them: ``trailing`` counts these),
-    ``missing`` (the bytes end where a header could be), ``cut`` (they end inside an entry) or ``damaged`` (no header where
-    one must be, ``why``); ``end_at`` is where. ``resumed`` counts the places where entries follow the zeros that end an
-    archive, the first at ``resumed_at``.
+    ``end`` is ``archive`` (zeros to the end, perhaps followed by bytes without a header, which ``trailing`` counts),
+    ``missing`` (the tar ends where a header could be), ``cut`` (it ends inside an entry) or ``damaged`` (no header
+    where one must be; ``why`` says what is wrong); ``end_at`` is where. ``resumed`` counts the places where entries
+    follow the zeros that end an archive; ``resumed_at`` is the first.
     """
 
     headers: int = 0
@@ -55,7 +55,7 @@ class HopNotes:
 
 @dataclass(slots=True)
 class Extension:
-    """What records say about the next entry, and where the first of them lies."""
+    """What records say about the next entry, and the offset of the first of them."""
 
     start: int
     name: bytes | None = None
@@ -64,7 +64,7 @@ class Extension:
     sparse: bool = False
 
     def applied(self, entry: TarEntry) -> TarEntry:
-        """The entry with what was said about it."""
+        """The entry, changed as the records say."""
         name, kind, _, offset, size, target = entry
         name = name if self.name is None else self.name
         target = target if self.target is None else self.target
@@ -72,7 +72,7 @@ class Extension:
         return name, SPARSE if self.sparse else kind, self.start, offset, size, target
 
     def read(self, kind: int, data: bytes, notes: HopNotes) -> bool:
-        """Take a record's payload; False where it says something of a name or a size that cannot be understood."""
+        """Take a record's payload; False if it concerns a name or a size and cannot be parsed."""
         if kind == ord("L"):
             self.name = data.rstrip(b"\0")
             notes.gnu_names += 1
@@ -85,7 +85,7 @@ class Extension:
     def _read_pax(self, data: bytes, notes: HopNotes) -> bool:
         """Name, link target and size from pax records: a length, a space, ``KEY=VALUE``, a newline."""
         if b"path=" not in data and b"size=" not in data:
-            return True  # times and owners: nothing that says where anything lies
+            return True  # times and owners: nothing about names or places
         at, name = 0, None
         while at < len(data):
             length, _, _ = data[at : at + _MAX_DIGITS].partition(b" ")
@@ -111,7 +111,7 @@ class Extension:
 
 
 def behind_map(read: Read, block: bytes, entry: TarEntry) -> TarEntry | None:
-    """A sparse entry of GNU's own form, whose map may go on behind its header; None if that does not end."""
+    """A sparse entry of GNU's own form, whose map may continue after its header; None if the map does not end."""
     name, kind, start, at, size, target = entry
     more = block[_IS_EXTENDED_AT]
     for _ in range(_MAX_MAP_BLOCKS):

@@ -1,6 +1,6 @@
-"""Hopping over the headers of any tar: ustar, pax, GNU, the old one; payloads are passed over.
+"""Hop from header to header of any tar (ustar, pax, GNU, pre-POSIX), skipping payloads.
 
-Pure: bytes come from a ``read`` function. Laws: the members are those that Python's ``tarfile`` lists (with
+There is no I/O: bytes come from a ``read`` function. Laws: the members are those that Python's ``tarfile`` lists (with
 ``ignore_zeros``), with the same names, sizes and payload offsets; whatever the bytes are, the hop ends, and says how.
 """
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 __all__ = ["FILES", "HopNotes", "Read", "TarEntry", "hop", "is_file", "is_header"]
 
-#: The map of a sparse file may be long.
+#: A generous limit, because the map of a sparse file may be long.
 _MAX_EXTENSION_BYTES = 1 << 23
 _ZERO_BLOCK = bytes(BLOCK)
 _BLANK_CHKSUM = 8 * 0x20
-#: Type flags of regular files.
+#: The type flags of regular files.
 FILES = b"0\x007"
 _COMMON = b"0\x007x"
 _WITHOUT_PAYLOAD = b"123456"
-#: How much is looked at together where zeros or what is no header are passed over.
+#: How much is read at once to skip zeros, or bytes that are not a header.
 _LOOK_BYTES = 1 << 16
 
 
@@ -35,9 +35,9 @@ def hop(
 ) -> Iterator[TarEntry]:
     """The entries of a tar, in order; every header's sum is checked. Raises nothing: ``notes`` says how it ended.
 
-    ``total`` is the tar's length where it is known; an entry whose payload would pass it is not given. ``runs`` is asked
-    before each entry: it may take entries from a position on, and gives where the next one lies; these are not given.
-    Entries behind the end of an archive (several written one behind the other, or a hole of zeros) are given too.
+    ``total`` is the tar's length, if known; an entry whose payload would exceed it is left out. ``runs`` is called
+    before each entry: it may take over entries from a position on, and returns the position of the next one; those are
+    left out. Entries after the end of an archive (several archives in a row, or a hole of zeros) are included.
     """
     at = 0
     said: Extension | None = None
@@ -74,27 +74,27 @@ def hop(
 
 
 def _extended(said: Extension, read: Read, entry: TarEntry, notes: HopNotes) -> Extension | None:
-    """What records say so far, with one more; None where it is not whole, as ``notes`` then says."""
+    """What the records so far say, with one more added; None if that is not valid, as ``notes`` then says."""
     _, kind, start, offset, size, _ = entry
     is_short = size <= _MAX_EXTENSION_BYTES
     data = read(offset, size) if is_short else b""
     if len(data) != size:
         notes.end = "cut" if is_short else "damaged"
-        notes.end_at, notes.why = start, "an extension record that is too long"
+        notes.end_at, notes.why = start, "an extension record is too long"
         return None
     if not said.read(kind, data, notes):
-        notes.end, notes.end_at, notes.why = "damaged", start, "an extension record that cannot be understood"
+        notes.end, notes.end_at, notes.why = "damaged", start, "an extension record cannot be parsed"
         return None
     return said
 
 
 def is_file(entry: TarEntry) -> bool:
-    """Whether an entry is a regular file; before ustar a folder was one whose name ends in a slash."""
+    """Whether an entry is a regular file; before ustar, a folder was a file whose name ends in a slash."""
     return entry[1] in FILES and not entry[0].endswith(b"/")
 
 
 def _plain_entry(block: bytes, at: int) -> TarEntry | None:
-    """The entry of a header as most are: a regular file or a pax record, ASCII, octal, no prefix; None for any other."""
+    """The entry of a common header: a regular file or a pax record, ASCII, octal, no prefix; None for any other."""
     # The low half of Adler-32 from 0 is the byte sum modulo 65,521: exact here, since 512 ASCII bytes sum to less.
     kind = block[156]
     if kind not in _COMMON or block[345] or block[135] > 0x20 or block[154] > 0x20 or not block.isascii():
@@ -113,10 +113,10 @@ def _plain_entry(block: bytes, at: int) -> TarEntry | None:
 
 
 def _behind_zeros(read: Read, at: int, notes: HopNotes) -> int | None:
-    """Where entries go on behind zeros; None where nothing does, or where what was there is lost, as ``notes`` then says.
+    """Where entries continue after zeros; None if nothing follows, or if entries were lost, as ``notes`` then says.
 
-    Bytes that no header follows are what tapes and careless tools leave behind an archive; where headers come later,
-    the zeros stand where something was.
+    Bytes not followed by a header are what tapes and careless tools leave after an archive; if headers follow later,
+    the zeros are in place of something that was there.
     """
     place, zeros = at, True
     while zeros and (data := read(place, _LOOK_BYTES)):
@@ -143,7 +143,7 @@ def _behind_zeros(read: Read, at: int, notes: HopNotes) -> int | None:
 
 
 def _header_in(data: bytes) -> int:
-    """Where the first header of ustar lies among blocks; the length of these if there is none."""
+    """The offset of the first ustar header among blocks; their length if there is none."""
     magic = data.find(b"ustar")
     while magic >= 0:
         at = magic - MAGIC_AT
@@ -154,7 +154,7 @@ def _header_in(data: bytes) -> int:
 
 
 def is_header(block: bytes) -> bool:
-    """Whether a block is a header of any kind, with the sum that it states."""
+    """Whether a block is a header of any kind, with the right sum."""
     try:
         _any_entry(block, 0, HopNotes())
     except FormatError:
@@ -163,7 +163,7 @@ def is_header(block: bytes) -> bool:
 
 
 def _other_entry(read: Read, block: bytes, at: int, notes: HopNotes) -> TarEntry | None:
-    """The entry of any header; None at what is no header, as ``notes`` then says."""
+    """The entry of any header; None if it is not a header, as ``notes`` then says."""
     try:
         entry = _any_entry(block, at, notes)
     except FormatError as error:
@@ -177,8 +177,8 @@ def _other_entry(read: Read, block: bytes, at: int, notes: HopNotes) -> TarEntry
 
 def _any_entry(block: bytes, at: int, notes: HopNotes) -> TarEntry:
     """The entry of any header; raises FormatError."""
-    if block[257:262] != b"ustar":  # as tars before ustar wrote them: the same fields, no magic or another, no prefix
-        tail = block[257:265] + block[345:]  # of GNU's continued members it says where they go on
+    if block[257:262] != b"ustar":  # as before ustar: the same fields, no magic or another one, no prefix
+        tail = block[257:265] + block[345:]  # for GNU's multi-volume members it says where they continue
         block = block[:257] + b"ustar\x0000" + block[265:345] + bytes(167)
         block = _with_sum(block, _octal_or_zero(block[148:156]) + sum(b"ustar00") - sum(tail))
     header = parse_header(block)
@@ -189,7 +189,7 @@ def _any_entry(block: bytes, at: int, notes: HopNotes) -> TarEntry:
 
 
 def _octal_or_zero(field: bytes) -> int:
-    """An octal field; 0 where it is none."""
+    """An octal field; 0 if it is not octal."""
     digits = field.strip(b"\0 ")
     return int(digits, 8) if digits and not digits.strip(b"01234567") else 0
 

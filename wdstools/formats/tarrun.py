@@ -1,9 +1,9 @@
-"""Runs of plain headers, looked at together: most tars are nothing else from end to end.
+"""Runs of plain headers, parsed together: most tars consist of nothing else.
 
-A plain entry is a regular file with an ASCII ustar header without a prefix, alone or behind one pax record that says
-nothing of name or size (times, owners: what webdataset's writer puts before every member). Pure.
+A plain entry is a regular file with an ASCII ustar header without a prefix, alone or after one pax record that says
+nothing about name or size (times, owners: what webdataset's writer puts before every member). No I/O.
 
-Law: the entries of a run are those that ``hop`` gives there one by one, and each of their headers has its right sum.
+Law: the entries of a run are those that ``hop`` yields there one by one, and each of their headers has the right sum.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-#: More headers than these are not looked at together: they are copied.
+#: The most headers to parse together, because they are copied.
 _MOST = 8192
-#: Fewer are not worth it.
+#: The fewest that are worth it.
 _FEWEST = 16
 _SIZE_DIGITS, _CHKSUM_DIGITS = 11, 6
 _PREFIX_AT = 345
@@ -37,10 +37,10 @@ _BLANK_SUM = 8 * 0x20
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Plain entries one behind the other: a value each.
+    """Consecutive plain entries, as arrays with a value for each.
 
-    ``names`` is an array of (entries, 100) bytes, filled up with zeros; ``start`` is where an entry's first header
-    lies, ``offset`` where its payload does. ``headers`` were looked at in all; the next one is at ``end``.
+    ``names`` is an array of (entries, 100) bytes, padded with zeros; ``start`` is the offset of an entry's first
+    header, ``offset`` that of its payload. ``headers`` is the number of headers parsed; the next one is at ``end``.
     """
 
     names: NDArray[np.uint8]
@@ -54,11 +54,11 @@ class Run:
 def read_run(
     data: memoryview, base: int, *, payloads: bool, total: int | None = None, fill: Callable[[int], None] | None = None
 ) -> Run | None:
-    """The plain entries at the beginning of ``data``, which lies at ``base`` of the tar; None if they are few.
+    """The plain entries at the beginning of ``data``, which is at offset ``base`` of the tar; None if they are too few.
 
-    With ``payloads`` only those whose payload and padding lie in ``data`` too: all of it is looked at. Else only headers
-    are, and the entries are those that end before ``total``; ``fill``, if it is given, is called before a header is
-    looked at, and puts it and the block behind it into ``data``.
+    With ``payloads``, only entries whose payload and padding are in ``data`` too count: all of it is read. Otherwise
+    only headers are read, and the entries are those that end by ``total``; ``fill``, if given, is called before a
+    header is read, and puts it and the following block into ``data``.
     """
     rows = np.frombuffer(data, np.uint8, len(data) // BLOCK * BLOCK).reshape(-1, BLOCK)
     places = _headers_in(rows) if payloads else _hop_over(data, fill)
@@ -87,7 +87,7 @@ def read_run(
 
 
 def _headers_in(rows: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Where headers may lie among blocks."""
+    """Which blocks may be headers."""
     places: NDArray[np.int64] = np.flatnonzero(rows[:, MAGIC_AT] == ord("u"))
     found: NDArray[np.int64] = places[
         (rows[places, MAGIC_AT + 1] == ord("s")) & (rows[places, MAGIC_AT + 2] == ord("t"))
@@ -96,7 +96,7 @@ def _headers_in(rows: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 
 def _hop_over(data: memoryview, fill: Callable[[int], None] | None) -> NDArray[np.int64]:
-    """Where the sizes lead to, header by header; nothing is said of what comes behind one that is not plain."""
+    """Follow the sizes from header to header; what comes after one that is not plain is undefined."""
     places: list[int] = []
     at, last = 0, len(data) - BLOCK
     while at <= last and len(places) < _MOST:
@@ -115,7 +115,7 @@ def _hop_over(data: memoryview, fill: Callable[[int], None] | None) -> NDArray[n
 
 
 def _are_plain(blocks: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Which headers are plain, and have the sum that they state."""
+    """Which headers are plain and have the right sum."""
     words = blocks.view("<u8")
     lanes = (words & _EVEN_BYTES).sum(axis=1) + ((words >> np.uint64(8)) & _EVEN_BYTES).sum(axis=1)
     total = lanes.view("<u2").reshape(-1, 4).sum(axis=1, dtype=np.int64)
@@ -132,20 +132,20 @@ def _are_plain(blocks: NDArray[np.uint8]) -> NDArray[np.bool_]:
         & (blocks[:, _PREFIX_AT] == 0)
         & (blocks[:, SIZE_AT + _SIZE_DIGITS] <= 0x20)
         & (blocks[:, CHKSUM_AT + _CHKSUM_DIGITS] <= 0x20)
-        & (np.count_nonzero(names, axis=1) == lengths)  # nothing behind the zero byte that ends the name
+        & (np.count_nonzero(names, axis=1) == lengths)  # nothing after the zero byte that ends the name
     )
     return found
 
 
 def _octal(blocks: NDArray[np.uint8], at: int, digits: int) -> NDArray[np.int64]:
-    """The numbers in a field of octal digits; below zero where it has others."""
-    values = blocks[:, at : at + digits] - np.uint8(ord("0"))  # what is less becomes more than 200
+    """The numbers in a field of octal digits; -1 if it has other characters."""
+    values = blocks[:, at : at + digits] - np.uint8(ord("0"))  # smaller characters wrap around to more than 200
     numbers: NDArray[np.int64] = values.astype(np.int64) @ _WEIGHTS[-digits:]
     return np.where((values < 8).all(axis=1), numbers, -1)
 
 
 def _say_nothing(rows: NDArray[np.uint8], places: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which pax records (of one block) say nothing that tells where anything lies, or what it is called."""
+    """Which pax records (of at most one block) say nothing about the place or the name of anything."""
     found = (sizes >= 0) & (sizes <= BLOCK) & (places < len(rows))
     records = rows[places[found], : int(sizes[found].max(initial=0))].tobytes()
     if b"path=" in records or b"size=" in records:  # in one of them, or across two

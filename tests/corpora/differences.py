@@ -50,12 +50,12 @@ def decisions(corpora: Mapping[str, Path]) -> Iterator[tuple[str, Decision]]:
 def render(found: Sequence[tuple[str, Decision]], corpora: Mapping[str, Path]) -> str:
     """The page."""
     lines = [
-        "# Where wdstools decides otherwise",
+        "# Where wdstools decides differently",
         "",
-        "Test files of other projects are given to wdstools and to the tools that people know. This page lists every decision",
-        "that differs, by kind, each with its reason. `make differences` writes it.",
+        "See here where wdstools judges a file differently from well-known tools, and why. Test files of other projects were given to",
+        "both. This page lists every decision that differs, by kind. `make differences` writes it.",
         "",
-        "| corpus | tars | zips | images | lines of sums |",
+        "| corpus | tars | zips | images | checksum lines |",
         "|---|---:|---:|---:|---:|",
     ]
     counts = Counter((corpus, one.subject, one.path) for corpus, one in found)
@@ -64,7 +64,10 @@ def render(found: Sequence[tuple[str, Decision]], corpora: Mapping[str, Path]) -
         row = [sum(c == corpus and s == subject for c, s, _ in counts) for subject in ("tar", "zip", "image", "sums")]
         lines.append(f"| {corpus} | {' | '.join(f'{count:,}' for count in row)} |")
     lines += ["", f"Decisions that agree: {sum(not one.differs for _, one in found):,} of {len(found):,}.", ""]
-    for taken, title in ((False, "Refused or called damaged here, taken there"), (True, "Taken here, refused there")):
+    for taken, title in (
+        (False, "Refused or called damaged by wdstools, accepted by the tool"),
+        (True, "Accepted by wdstools, refused by the tool"),
+    ):
         lines += [f"## {title}", ""]
         kinds: dict[tuple[str, str, str, str], list[str]] = {}
         for corpus, one in found:
@@ -73,7 +76,7 @@ def render(found: Sequence[tuple[str, Decision]], corpora: Mapping[str, Path]) -
         if not kinds:
             lines += ["None.", ""]
             continue
-        lines += ["| subject | tool | here | files | for instance | why |", "|---|---|---|---:|---|---|"]
+        lines += ["| subject | tool | wdstools | files | examples | why |", "|---|---|---|---:|---|---|"]
         for kind, files in sorted(kinds.items()):
             examples = ", ".join(f"`{name}`" for name in sorted(files)[:_EXAMPLES])
             lines.append(

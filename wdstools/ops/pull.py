@@ -98,7 +98,7 @@ class PullResult(Made):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullPlan(Plan[PullResult]):
-    """What a pull would fetch; ``requests`` counts range requests for shards, ``total_bytes`` is the size of all shards there."""
+    """What a pull would fetch; ``requests`` counts range requests, and ``total_bytes`` is the size of all shards there."""
 
     source: Dataset = field(repr=False)
     selection: Selection = field(repr=False)

@@ -85,7 +85,7 @@ def fit(listing: Listing, dataset: Dataset, *, missing: str) -> Fitted:
 
 
 def _with_lists(listing: Listing, dataset: Dataset) -> Listing:
-    """The listing, with captions to be listed in ``json`` if the dataset's are: a source with one caption per image has no lists."""
+    """The listing, with captions to be listed in ``json`` if the dataset's are, even if the source has no lists."""
     samples = listing.samples
     held = {"txt", "json"}.issubset(dataset.manifest.members) and "txt" in other_members(listing)
     if not held or listing.several != "all" or MORE_CAPTIONS in samples.column_names or not _lists_captions(dataset):

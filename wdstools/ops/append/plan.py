@@ -1,4 +1,4 @@
-"""append: put the samples of a source into a dataset. Only the shards that get any are rewritten; the version goes up by one."""
+"""append: add the samples of a source to a dataset. Only the shards that get any are rewritten; the version rises by one."""
 
 from __future__ import annotations
 

@@ -200,7 +200,7 @@ def _fields(columns: Mapping[str, str]) -> tuple[ColumnField, ...]:
                 "a column cannot have this name or type",
                 code="columns-name",
                 where=f"{name!r}: {kind!r}"[:200],
-                expected="a name of letters, digits and _; and bool, int64, float32, float64, string, or such as float32[512]",
+                expected="a name of letters, digits and _; a type: bool, int64, float32, float64, string, or a list such as float32[512]",
             )
         found.append(field)
     return tuple(found)

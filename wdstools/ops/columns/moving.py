@@ -136,7 +136,7 @@ def move_all(
 
 
 def clear_waiting(ours: Ours, keys: Iterable[str]) -> None:
-    """Delete files that need not wait any more. A file is ours if it has the digest in its name, or if a note of ours says so."""
+    """Delete files that need not wait any more, if they are ours: by the digest in their name, or by a note of ours."""
     store, others = ours.store, []
     for key in keys:
         digest = key.rpartition("/")[2]

@@ -35,7 +35,7 @@ _ROW = "\0row"
 
 
 class Places:
-    """The rows of ``table`` as the set ``name``, in the order given by ``joined``; values of ``earlier`` stay as its rule says."""
+    """The rows of ``table`` as the set ``name``, in the order of ``joined``; values of ``earlier`` stay as its rule says."""
 
     def __init__(
         self,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def refuse_only_read(dataset: object) -> None:
     """Refuse a read-only address before any request to its server; raises UsageError (``read-only``)."""
-    refuse_read_only(dataset, "emit at the original, then mirror it with --emitted")
+    refuse_read_only(dataset, "run emit on the original, then mirror it with --emitted")
 
 
 def card_of(dataset: Dataset) -> str:

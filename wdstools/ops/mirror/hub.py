@@ -73,7 +73,7 @@ def look(store: HubStore, *, create: bool) -> tuple[str, dict[str, HubFile]]:
             code="repository-missing",
             where=store.url,
             hint=f"add {option('create', True)} to create it, and {option('private', True)} to make it private; "
-            "hf auth login",
+            "or log in: hf auth login",
         ) from None
 
 

@@ -207,7 +207,7 @@ def _read_whole(store: Store, name: str, sums: Mapping[str, str]) -> ColumnSet:
         raise damaged(
             set_path(name),
             "its document is missing",
-            hint=f"wdstools repair {where} --from COPY    or, without one: wdstools columns rm {where} {name}",
+            hint=f"wdstools repair {where} --from COPY    or, without a copy: wdstools columns rm {where} {name}",
         ) from None
 
 

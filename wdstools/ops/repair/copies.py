@@ -35,7 +35,7 @@ SEED_SUFFIX = f".seed{TEMP_SUFFIX}"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Record groups of one shard that are needed from elsewhere: ``rows`` are dictionaries as ``salvage.rows_of`` gives them."""
+    """Record groups of one shard that are needed from elsewhere; ``rows`` are dictionaries as from ``salvage.rows_of``."""
 
     split: str
     entry: ShardEntry

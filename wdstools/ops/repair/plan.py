@@ -263,7 +263,7 @@ class _Planner:
             twins = [StoreCopy(self.store, seed) for seed in seeds.get(entry.xxh3_128, ())]
             index = usable_index(self.store, entry, split, truth.manifest, (*twins, *copies))
             if index is None:
-                self.unsolved.append(_lost(entry, "neither its index nor a whole copy of the shard is left"))
+                self.unsolved.append(_lost(entry, "neither its index nor an undamaged copy of the shard is left"))
                 continue
             tasks.append(MendTask(self.path, split, entry, index, (*twins, *copies), truth.anchored))
         found: list[Recipe] = run_all(self.executor, find_recipe, tasks)
@@ -291,7 +291,7 @@ class _Planner:
         keys = task.index.column("key").to_pylist()
         lost = [key for key, kind in zip(keys, origin, strict=True) if kind == NOWHERE]
         self.unsolved += [
-            Finding("payload", task.entry.path, "no copy has this sample whole", key=key, cause="no-copy")
+            Finding("payload", task.entry.path, "no copy has this sample undamaged", key=key, cause="no-copy")
             for key in lost
         ]
         partly = lost and surveys[task.entry.path].bytes != task.entry.bytes
@@ -299,7 +299,7 @@ class _Planner:
             return False
         kinds = Counter(origin)
         here = sum(length for length, kind in zip(_lengths(recipe), origin, strict=True) if kind == HERE)
-        detail = f"{kinds[HERE]:,} of {len(origin):,} samples ({here:,} bytes) are whole here"
+        detail = f"{kinds[HERE]:,} of {len(origin):,} samples ({here:,} bytes) are undamaged here"
         self.steps.append(Step("rewrite", task.entry.path, 0, "itself", detail))
         if kinds[MENDED]:
             self.steps.append(Step("mend", task.entry.path, 0, "its digests", _where(recipe, MENDED)))

@@ -37,7 +37,7 @@ class AfarPlan(Plan[RepairResult]):
         indexes = [entry.index_path for _, entry in manifest.shards if entry.index_path in sent]
         unproved = tuple(
             Finding(
-                "unreadable", path, "the store gives no checksum that proves this file", cause="store-proves-nothing"
+                "unreadable", path, "the store reports no digest that proves this file", cause="store-proves-nothing"
             )
             for path in made.unproved
         )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Which shards to check: those of ``splits`` (None: all) or the one in ``file``; with ``only_present``, those that are here."""
+    """Which shards to check: those of ``splits`` (None: all) or the one in ``file``; ``only_present``: only those here."""
 
     splits: tuple[str, ...] | None = None
     only_present: bool = False

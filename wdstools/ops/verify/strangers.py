@@ -33,7 +33,7 @@ def extra_shards(dataset: Dataset, emitted: set[str]) -> Iterator[Finding]:
             yield Finding(
                 "extra",
                 found.key,
-                "a file that is not part of this dataset is among its shards",
+                "this file among the shards is not part of the dataset",
                 got=f"{found.bytes} bytes",
                 cause="stranger",
             )

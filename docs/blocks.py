@@ -1,10 +1,10 @@
-"""The blocks of code on a page, and what a comment before one says of it.
+"""The code blocks on a page, and what a comment before a block says about it.
 
 A page may hold, on lines of their own before a block:
 
     <!-- setup: COMMANDS -->     run before the block; readers do not see them
-    <!-- exits: 1 4 -->          exit codes that are right besides 0 and 3
-    <!-- not run: REASON -->     the block is shown only, and why
+    <!-- exits: 1 4 -->          exit codes that are accepted in addition to 0 and 3
+    <!-- not run: REASON -->     the block is only shown, and why
 
 ``sh`` and ``python`` blocks are run. In a ``console`` block lines that begin with ``$ `` are commands, and everything
 else is what they print, which `make docs-outputs` writes.
@@ -27,7 +27,7 @@ RUN = ("sh", "console", "python")
 
 @dataclass(frozen=True)
 class Block:
-    """A block of code: its language, its text, the line it begins at, and what was said of it."""
+    """A code block: its language, its text, the line where it begins, and what comments say about it."""
 
     language: str
     text: str
@@ -38,7 +38,7 @@ class Block:
 
     @property
     def commands(self) -> list[str]:
-        """The commands of a sh or console block, one a line, without comments."""
+        """The commands of a sh or console block, one per line, without comments."""
         lines = self.text.replace("\\\n", " ").splitlines()
         if self.language == "console":
             return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
@@ -62,7 +62,7 @@ def blocks(page: str) -> list[Block]:
 
 
 def arguments(command: str) -> list[str] | None:
-    """What a plain ``wdstools ...`` is called with; None for anything that needs a shell."""
+    """The arguments of a plain ``wdstools ...`` command; None for anything that needs a shell."""
     parts = shlex.split(command, comments=True)
     quoted = re.sub(r"'[^']*'|\"[^\"$]*\"|#.*", "", command)
     plain = parts[:1] == ["wdstools"] and not re.search(r"[|;&<>$`*?{]", quoted)
@@ -70,7 +70,7 @@ def arguments(command: str) -> list[str] | None:
 
 
 def with_outputs(page: str, output_of: Callable[[Block, str], str], *, prepare: Callable[[Block], None]) -> str:
-    """The page with what its console commands print, asked for in order; ``prepare`` gets every other block."""
+    """The page with the output of its console commands, run in order; ``prepare`` gets every other block."""
     found = iter(blocks(page))
 
     def _written(match: re.Match[str]) -> str:

@@ -19,11 +19,11 @@ BEGIN, END = "<!-- {}: begin -->\n", "<!-- {}: end -->\n"
 NEEDS = {
     "webdataset": ("nothing", ""),
     "huggingface": ("`configs:` in the card; features and sizes", "`README.md`"),
-    "open_clip": ("`txt`; the number of samples of each shard, beside the shards", "`SPLIT/sizes.json`"),
+    "open_clip": ("`txt`; the number of samples in each shard, next to the shards", "`SPLIT/sizes.json`"),
     "timm": ("`cls`; splits, shards and their lengths at the root", "`_info.json`"),
-    "energon": ("where each sample begins, beside the shards; `.nv-meta`", "`SHARD.tar.idx`, `.nv-meta/`"),
-    "dali": ("where each payload lies; anywhere", "`.wdstools/dali/*.idx`"),
-    "webshart": ("where each image lies, with size and caption; anywhere", "`.wdstools/webshart/SPLIT/*.json`"),
+    "energon": ("the position of each sample, next to the shards; `.nv-meta`", "`SHARD.tar.idx`, `.nv-meta/`"),
+    "dali": ("the position of each payload; anywhere", "`.wdstools/dali/*.idx`"),
+    "webshart": ("the position of each image, with size and caption; anywhere", "`.wdstools/webshart/SPLIT/*.json`"),
     "croissant": ("JSON-LD with each shard's SHA-256", "`croissant.json`"),
     "tar": ("nothing", ""),
     "bsdtar": ("nothing", ""),
@@ -33,8 +33,8 @@ NEEDS = {
 
 
 def readers_table(diagnoses: list[dict[str, Any]], root: str) -> str:
-    """A line a reader."""
-    lines = ["| reader | needs | `emit` writes | proof | to type |", "|---|---|---|---|---|"]
+    """One line per reader."""
+    lines = ["| reader | needs | `emit` writes | proof | how to open it |", "|---|---|---|---|---|"]
     for found in diagnoses:
         needs, emits = NEEDS[found["consumer"]]
         proof = f"{found['status']}: {found['samples']:,} samples, {found['equal']} compared"
@@ -44,14 +44,14 @@ def readers_table(diagnoses: list[dict[str, Any]], root: str) -> str:
 
 
 def hazards_table() -> str:
-    """A line a code."""
+    """One line per code."""
     lines = ["| code | what | hits |", "|---|---|---|"]
     lines += [f"| `{code}` | {kind.message} | {', '.join(kind.hits)} |" for code, kind in HAZARD_KINDS.items()]
     return "\n".join(lines) + "\n"
 
 
 def replaced(text: str, name: str, table: str) -> str:
-    """The text with what lies between two marks replaced."""
+    """The text with the part between two marks replaced."""
     begin, end = BEGIN.format(name), END.format(name)
     before, _, rest = text.partition(begin)
     return before + begin + table + end + rest.partition(end)[2]

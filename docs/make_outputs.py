@@ -1,6 +1,6 @@
-"""Writes what commands print into README and the pages of docs/: ``make docs-outputs [PAGES=docs/howto/look.md]``.
+"""Writes the output of commands into README and the pages of docs/: ``make docs-outputs [PAGES=docs/howto/look.md]``.
 
-Every ``console`` block of a page is run, with whatever else the page runs, in a folder that is the same on every machine.
+Every ``console`` block of a page is run, together with its other blocks, in a folder that is the same on every machine.
 The table of what is proved is taken from FORMAT.md.
 """
 
@@ -43,7 +43,7 @@ def with_proof(text: str) -> str:
 
 @contextlib.contextmanager
 def shell_for(text: str, folder: Path, server: Callable[[], S3Server] | None = None) -> Iterator[Shell]:
-    """A shell in a new folder for a page, with a bucket where it writes to one, of a server that is there or a new one."""
+    """A shell in a new folder for a page; with a bucket if the page uses one, on a given server or a new one."""
     make_place(folder)
     with contextlib.ExitStack() as stack:
         more, replaced = {}, {}

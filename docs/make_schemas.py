@@ -239,7 +239,7 @@ def render() -> dict[str, str]:
 
 
 def main() -> None:
-    """Write all, and delete those of commands that are no more."""
+    """Write all, and delete those of commands that no longer exist."""
     FOLDER.mkdir(exist_ok=True)
     made = render()
     for path in FOLDER.glob("*.json"):

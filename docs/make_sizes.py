@@ -1,4 +1,4 @@
-"""Writes docs/install.md's table of what an installation weighs: ``python docs/make_sizes.py``, from the packages at hand."""
+"""Writes the table of installed sizes in docs/install.md: ``python docs/make_sizes.py``, from the installed packages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SHOWN = 1 << 20
 
 
 def needed(name: str, extra: str = "") -> dict[str, Distribution]:
-    """Every package that one needs here, itself among them, by its canonical name."""
+    """Every package that a package needs here, including itself, by canonical name."""
     found: dict[str, Distribution] = {}
     waiting = [(name, extra)]
     while waiting:
@@ -36,7 +36,7 @@ def needed(name: str, extra: str = "") -> dict[str, Distribution]:
 
 
 def size_of(package: Distribution) -> int:
-    """What its files take on the disk."""
+    """The size of its files on disk."""
     paths = (Path(str(file.locate())) for file in package.files or () if not str(file).endswith(".pyc"))
     return sum(path.stat().st_size for path in paths if path.is_file())
 

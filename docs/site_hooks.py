@@ -1,4 +1,4 @@
-"""What `mkdocs build` does besides: pages from outside docs/, links between the two, and the pages of the Python API.
+"""What `mkdocs build` does in addition: pages from outside docs/, links between the two, and the pages of the Python API.
 
 Pages are written for the repository, where links lead from file to file. On the site FORMAT.md, DESIGN.md and the like
 have addresses of their own, a linked script or module becomes a page that shows it, and docs/api.md gives way to
@@ -16,7 +16,7 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
-#: Documents that stand outside docs/, and where the site has them.
+#: Documents outside docs/, and their places on the site.
 DOCUMENTS = {
     "FORMAT.md": "format.md",
     "DESIGN.md": "design.md",
@@ -27,7 +27,7 @@ DOCUMENTS = {
     "docs/api.md": "python/index.md",
 }
 _LINK = re.compile(r"(?<=\]\()(?!https?://|mailto:|#)([^)\s#]+)(#[^)\s]*)?(?=\))")
-#: Code, in blocks and in lines: what is in it is shown as it is.
+#: Code, in blocks and in lines, which is shown unchanged.
 _CODE = re.compile(r"(^```.*?^```[^\n]*$|`[^`\n]*`)", re.MULTILINE | re.DOTALL)
 
 
@@ -41,7 +41,7 @@ def _maker() -> Any:
 
 
 def _sources(text: str, folder: str) -> set[str]:
-    """Files of the repository outside docs/ that a text links to, and that are no documents."""
+    """Files of the repository outside docs/ that a text links to and that are not documents."""
     paths = {posixpath.normpath(posixpath.join(folder, link[1])) for link in _LINK.finditer(_CODE.sub("", text))}
     return {path for path in paths if path.endswith((".py", ".toml")) and (ROOT / path).is_file()}
 

@@ -20,7 +20,7 @@ _LONG_VALUE = 20
 #: The supported schemes; see ``stores/open.py``.
 SCHEMES = ("s3", "gs", "az", "http", "https", "hf")
 _MEANT = (*SCHEMES, "gcs", "azure", "abfs", "abfss", "ftp", "ftps", "sftp", "webdav", "webdavs")
-#: The beginning of an address: a scheme and its slashes. For the schemes of this list, slashes may be missing or wrong:
+#: The beginning of an address: a scheme and its slashes. For the schemes listed above, slashes may be missing or wrong:
 #: ``http:/user:password@host`` would be a path, but is surely a mistake.
 _SCHEME = (
     r"(?:[A-Za-z][A-Za-z0-9+.-]{0,15}://"

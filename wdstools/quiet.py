@@ -41,6 +41,6 @@ class _Quiet:
         self._filters.close()
 
 
-#: Enter this to read data of others without the warnings of Python and Pillow: wdstools has its own limits and checks.
+#: Enter this to read foreign data without the warnings of Python and Pillow: wdstools has its own limits and checks.
 quiet = _Quiet()
 os.register_at_fork(after_in_child=quiet.forget_threads)

@@ -78,6 +78,7 @@ def test_help_is_as_wide_as_the_terminal() -> None:
 
 def test_choices_are_shown_and_checked_alike() -> None:
     assert "--level size|remote|digest|samples|decode" in run_command("verify", "--help").out
+    assert "--port N" in run_command("view", "--help").out
     refused = run_command("verify", ".", "--level", "deep", "--json")
     assert (refused.code, refused.error["code"]) == (2, "usage")
     assert "samples" in refused.error["expected"]

@@ -18,7 +18,7 @@ _TWO_COLUMNS = 72
 _NAMES = 26
 _INDENT = 4
 #: The placeholder of a value without a metavar, by typer's name of its type.
-_VALUES = {"int": "N", "integer": "N", "float": "NUMBER"}
+_VALUES = {"int": "N", "integer": "N", "int range": "N", "integer range": "N", "float": "NUMBER"}
 _SWITCHES = ("bool", "boolean")
 _OPTIONS = "Options"
 _WORDS = re.compile(r'(?:"[^"]*"|\S)+')

@@ -65,9 +65,7 @@ Color = Annotated[
     ),
 ]
 
-DatasetPath = Annotated[
-    str, typer.Argument(metavar="DATASET", help="A dataset's folder or URL, or a manifest file with --at.")
-]
+DatasetPath = Annotated[str, typer.Argument(metavar="DATASET", help="A dataset's folder or URL, or its manifest file.")]
 At = Annotated[
     Optional[str], typer.Option("--at", metavar="WHERE", help="Where the shards are, if not next to the manifest.")
 ]

@@ -11,7 +11,7 @@ from wdstools.options.read import AUTHORITIES, MIN_VERSION, PUBLIC_KEY, OpenChoi
 from wdstools.units import parse_duration
 
 _SCRUB = "Incremental checks"
-_COMPARE = "Comparison"
+_COMPARE = "How images are compared"
 
 VerifyLevel = Literal["size", "remote", "digest", "samples", "decode"]
 DigestKind = Literal["xxh3_128", "sha256"]
@@ -67,8 +67,7 @@ class VerifyChoices(TypedDict, total=False):
         Option(
             None,
             "The digest to check: xxh3_128 finds accidental damage at memory speed; sha256 also finds forged bytes. "
-            "Default: sha256 if the root digest or the manifest comes from elsewhere (root, public_key, authorities, at), "
-            "otherwise xxh3_128.",
+            "Default: sha256 if you give a root digest, a public key, authorities or a manifest of your own; otherwise xxh3_128.",
         ),
     ]
     splits: Annotated[

@@ -128,10 +128,19 @@ class PackChoices(LayoutChoices, total=False):
         StrPath | None,
         Option(None, "Divide the samples into splits and shards as the dataset with this manifest does.", _SPLITS),
     ]
-    seed: Annotated[int, Option(0, "The seed of the sample order.", _SPLITS, least=0, most=2**53 - 1)]
-    name: Annotated[str | None, Option(None, "The dataset's name.", _SPLITS, written=True)]
+    seed: Annotated[int, Option(0, "The seed of the sample order. Default: 0.", _SPLITS, least=0, most=2**53 - 1)]
+    name: Annotated[
+        str | None, Option(None, "The dataset's name. Default: the name of the source.", _SPLITS, written=True)
+    ]
     version: Annotated[
-        int | None, Option(None, "The dataset's version, a whole number.", _SPLITS, least=0, most=2**53 - 1)
+        int | None,
+        Option(
+            None,
+            "The dataset's version, a whole number. Default: the version of the source if it is a dataset, otherwise 1.",
+            _SPLITS,
+            least=0,
+            most=2**53 - 1,
+        ),
     ]
     authenticated_ranges: Annotated[
         bool,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from wdstools.dedup.results import DuplicateGroups
 
 _ANSWER = "Results"
-_AGAINST = "Comparing two sets"
+_AGAINST = "Comparing with other sets"
 
 
 @command("duplicates", "check", choices=DuplicateChoices)

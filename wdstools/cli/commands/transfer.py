@@ -76,7 +76,7 @@ def pull(
 
 @command("sign", "move", choices=SignChoices)
 def sign(session: Session, dataset: DatasetPath, choices: SignChoices) -> None:
-    """Sign a dataset with your key, so that verify and pull with --public-key accept no other.
+    """Sign a dataset with your key, so that others can check it: with --public-key, verify and pull accept nothing else.
 
     Example: wdstools sign shards --key key.pem
     """

@@ -114,7 +114,7 @@ def test_provenance_keeps_a_receipt_and_the_previous_root_but_no_content(made: t
     assert "oslo/0" not in text
     report = verify_path(str(made[1] / ".wdstools/manifest.json"), at=str(copy))
     (finding,) = report.findings
-    assert "2 samples were removed" in finding.message
+    assert "2 samples removed" in finding.message
     assert (finding.expected, finding.got) == (root, wt.open_dataset(str(copy)).root)
 
 

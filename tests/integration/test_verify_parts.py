@@ -163,7 +163,7 @@ def test_another_dataset_is_one_finding(dataset: Path, manifest: Path, tmp_path:
     ran = run_command("verify", manifest, "--at", other)
     assert ran.code == 1
     assert f"root {open_dataset(other).root}" in ran.out
-    assert "another dataset lies here" in ran.out
+    assert "another dataset is here" in ran.out
     found = run_command("verify", manifest, "--at", other, "--json")
     assert [line["cause"] for line in found.lines if line["type"] == "finding"] == ["another-dataset"]
     (report,) = verify(open_dataset(dataset), at=other).findings

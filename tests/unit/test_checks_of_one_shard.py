@@ -249,7 +249,7 @@ def test_what_could_not_be_read_is_no_damage() -> None:
 def test_one_is_trusted_by_a_key_or_by_authorities(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     dataset = _dataset()
     assert trusted(dataset, None, dataset.manifest.version, None) is dataset
-    with pytest.raises(UsageError, match="exclude each other"):
+    with pytest.raises(UsageError, match="cannot be combined"):
         trusted(dataset, tmp_path / "key", None, tmp_path / "authorities")
     monkeypatch.setitem(sys.modules, "model_signing", None)  # as where the extra is not installed
     with pytest.raises(UsageError) as caught:

@@ -1,4 +1,4 @@
-"""Shards and their indexes, checked some at a time: one item of work that takes long enough to be worth sending."""
+"""Shards and their indexes, checked in batches: each is an item of work that takes long enough to be worth sending."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from wdstools.formats.manifest import ShardEntry
     from wdstools.results import Finding
 
-#: A task is of about five seconds: of so many bytes at each level, as a disk and a core give them, or of so many shards, on
-#: this machine and elsewhere, where each costs a few milliseconds or a request or two.
+#: A task takes about five seconds: as many bytes at each level as a disk and a core manage, or as many shards, each of
+#: which costs a few milliseconds on this machine, and a request or two elsewhere.
 _BYTES = {"digest": 4 << 30, "samples": 2 << 30, "decode": 512 << 20}
 _NEAR, _FAR = 2000, 250
-#: Each worker gets at least so many tasks, as far as there are shards, so that all end at about the same time.
+#: Each worker gets at least this many tasks, if there are enough shards, so that all end at about the same time.
 _TASKS_A_WORKER = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One shard to look at; ``listed`` is the SHA-256 of its index on the checksum list, ``md5`` what was noted of the shard."""
+    """A shard to check; ``listed`` is its index's SHA-256 on the checksum list, ``md5`` the noted MD5 of the shard."""
 
     split: str
     entry: ShardEntry
@@ -37,9 +37,9 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How shards are looked at: ``level``, ``digest`` (xxh3_128 or sha256), and at level remote the digests that are ``believed``.
+    """How to check shards: ``level``, ``digest`` (xxh3_128 or sha256), and at level remote the ``believed`` digests.
 
-    ``may_lack``: nobody asks for the index of a shard that is not here.
+    ``may_lack``: the index of a missing shard is not required.
     """
 
     level: str
@@ -50,7 +50,7 @@ class Manner:
 
 @dataclass(frozen=True, slots=True)
 class BatchTask:
-    """Some shards to look at, one after the other."""
+    """Some shards to check, one after another."""
 
     dataset: Dataset
     manner: Manner
@@ -59,24 +59,24 @@ class BatchTask:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What was found of one shard, and of its index."""
+    """What was found in one shard and in its index."""
 
     shard: ShardCheck
     index: tuple[Finding, ...] = ()
 
     @property
     def missing(self) -> bool:
-        """Whether the shard is not there."""
+        """Whether the shard is missing."""
         return any(finding.cause == "shard-missing" for finding in self.shard.findings)
 
     @property
     def whole(self) -> bool:
-        """Whether nothing was found and nothing remained open."""
+        """Whether there are no findings, and nothing is unproved."""
         return not self.shard.findings and not self.shard.unproved and not self.index
 
 
 def check_batch(task: BatchTask, tick: Tick) -> tuple[Looked, ...]:
-    """Check each shard and its index; at level size no index is opened."""
+    """Check each shard and its index; at level size, indexes are not opened."""
     return tuple(_check(task.dataset, task.manner, look, tick) for look in task.looks)
 
 
@@ -95,7 +95,7 @@ def _check(dataset: Dataset, manner: Manner, look: Look, tick: Tick) -> Looked:
 def batches(
     looks: Iterable[Look], level: str, *, total: int, jobs: int, near: bool = True
 ) -> Iterator[tuple[Look, ...]]:
-    """Shards by about five seconds of work; of ``total`` bytes in all each of ``jobs`` workers gets some tasks."""
+    """Shards in batches of about five seconds; of ``total`` bytes, each of ``jobs`` workers gets several batches."""
     count = _NEAR if near else _FAR
     most = min(_BYTES.get(level, 1 << 62), total // (_TASKS_A_WORKER * jobs))
     held: list[Look] = []

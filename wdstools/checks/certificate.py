@@ -1,8 +1,9 @@
-"""Signatures by a key that a certificate names: who trusts the authority that issued it has the root digest from a place of trust.
+"""Signatures under a certificate: for whoever trusts the authority that issued it, the root digest is trusted too.
 
-The bundle holds the certificates, and ``model_signing`` checks them up to the authorities that the caller names: never those of the
-system, with which anybody may sign who has a web site. It asks for a certificate that was valid when it was issued, and may sign;
-whether it has run out or was withdrawn since is not asked: all of this works without a network.
+The bundle holds the certificates, and ``model_signing`` checks them up to the authorities that the caller names: never
+those of the system, under which anybody with a web site could sign. It requires a certificate that was valid when
+issued and that may sign. Whether it has since expired or been revoked is not checked, because all of this works
+offline.
 """
 
 from __future__ import annotations
@@ -35,14 +36,14 @@ _MANIFEST = os.path.basename(MANIFEST_PATH)
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A certificate; ``fingerprint`` is the SHA-256 of its DER form, ``subject`` whom it names."""
+    """A certificate; ``fingerprint`` is the SHA-256 of its DER form, ``subject`` names its holder."""
 
     fingerprint: str
     subject: str
 
     @property
     def path(self) -> str:
-        """Where a signature under this certificate lies."""
+        """The path of a signature under this certificate."""
         return f"{SIGNATURES}{self.fingerprint[:32]}{SUFFIX}"
 
     def __str__(self) -> str:
@@ -50,14 +51,14 @@ class Certificate:
 
 
 def as_certificate(der: bytes) -> Certificate:
-    """A certificate in DER form; raises ValueError."""
+    """The certificate in DER bytes; raises ValueError."""
     from cryptography import x509
 
     return Certificate(sha256_hex(der), x509.load_der_x509_certificate(der).subject.rfc4514_string())
 
 
 def read_certificates(path: str, code: str) -> tuple[bytes, list[Certificate]]:
-    """The certificates of a PEM file, as bytes too; raises UsageError with ``code``, and StoreError."""
+    """A PEM file's bytes and its certificates; raises UsageError with ``code``, and StoreError."""
     require_signing()
     from cryptography import x509
     from cryptography.hazmat.primitives import serialization
@@ -71,7 +72,7 @@ def read_certificates(path: str, code: str) -> tuple[bytes, list[Certificate]]:
 
 
 def signed_under(dataset: Dataset, authorities: str) -> Dataset:
-    """The dataset as proved by a signature whose certificate these authorities issued; raises IntegrityError as ``signed_by``."""
+    """The dataset, proved by a signature under these authorities; raises IntegrityError as ``signed_by`` does."""
     trusted, _ = read_certificates(authorities, "authority-invalid")
     reasons: list[tuple[str, str]] = []
     for where, data in bundles_there(dataset, "", reasons):
@@ -79,11 +80,11 @@ def signed_under(dataset: Dataset, authorities: str) -> Dataset:
         if found is not None:
             return replace(dataset, anchored=True, signer=str(found), readers={})
         reasons.append((reason[0], f"{where}: {reason[1]}"))
-    raise unsigned(dataset, f"somebody to whom {authorities} leads", reasons, option("authorities"))
+    raise unsigned(dataset, f"somebody certified by {authorities}", reasons, option("authorities"))
 
 
 def _signer_of(data: bytes, dataset: Dataset, trusted: bytes) -> tuple[Certificate | None, tuple[str, str]]:
-    """Whose signature a bundle is; None, and why not, where it proves nothing of this dataset."""
+    """Whose signature a bundle is; None, and the reason, if it does not prove this dataset."""
     try:
         bundle = json.loads(data)
         chain = bundle["verificationMaterial"].get("x509CertificateChain")
@@ -92,17 +93,20 @@ def _signer_of(data: bytes, dataset: Dataset, trusted: bytes) -> tuple[Certifica
         named = as_certificate(base64.b64decode(chain["certificates"][0]["rawBytes"], validate=True))
         payload = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"], validate=True))
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
-        return None, ("signature-invalid", "no bundle of a signature under a certificate")
+        return None, ("signature-invalid", "not a bundle with a signature under a certificate")
     root = signed_root(payload)
     if root != dataset.root:
-        return None, ("signature-other-root", f"signed {f'root {root[:64]}' if root else 'no manifest of a dataset'}")
+        return None, (
+            "signature-other-root",
+            f"signed {f'root {root[:64]}' if root else 'something that is not the manifest of a dataset'}",
+        )
     if not _library_agrees(data, dumps(dataset.manifest), trusted):
-        return None, ("signature-other-key", f"{named}: these authorities do not lead to it, or it may not sign")
+        return None, ("signature-other-key", f"{named}: these authorities did not issue it, or it may not sign")
     return named, ("", "")
 
 
 def _library_agrees(bundle: bytes, manifest: bytes, trusted: bytes) -> bool:
-    """Whether ``model_signing`` takes the bundle for a signature of the manifest under these authorities."""
+    """Whether ``model_signing`` accepts the bundle as a signature of the manifest under these authorities."""
     from cryptography.exceptions import InvalidSignature
     from model_signing.verifying import Config
     from OpenSSL import crypto

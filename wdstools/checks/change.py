@@ -1,4 +1,4 @@
-"""A dataset that is not damaged but a later version of what it is compared with."""
+"""A dataset that is not damaged, but is a later version of the one expected."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def explain_change(dataset: Dataset, report: Report) -> Report:
-    """The report, with what was found in shards of another dataset told as one finding, and of a later version as such.
+    """The report, with all findings that another dataset or a later version explains replaced by a single one.
 
-    A later version is one whose provenance names this root. What neither explains stays as it is.
+    A later version is one whose provenance names this root. Unexplained findings stay as they are.
     """
     if not report.findings:
         return report
@@ -38,7 +38,7 @@ def explain_change(dataset: Dataset, report: Report) -> Report:
         kept = tuple(f for f in report.findings if f.path not in changed)
         return replace(report, findings=(_replaced(dataset, later, since), *kept))
     if read_list(dataset.shards)[0].get(MANIFEST_PATH) != later.root:
-        return report  # its own list does not know that manifest: that one is damaged
+        return report  # its own checksum list does not have that manifest, so the manifest is damaged
     if not changed.intersection(finding.path for finding in report.findings):
         return report
     theirs = {entry.path for _, entry in later.shards}
@@ -57,7 +57,7 @@ def _another(dataset: Dataset, there: Manifest) -> Finding:
     return Finding(
         "manifest",
         dataset.shards.url,
-        f"another dataset lies here ({named}root {there.root})",
+        f"another dataset is here ({named}root {there.root})",
         expected=dataset.root,
         got=there.root,
         cause="another-dataset",
@@ -68,13 +68,13 @@ def _replaced(dataset: Dataset, later: Manifest, since: list[dict[str, Any]]) ->
     counts = {"remove": 0, "append": 0}
     for change in since:
         counts[str(change.get("action"))] = counts.get(str(change.get("action")), 0) + int(change.get("samples", 0))
-    came = f", and to which {counts['append']:,} came" if counts["append"] else ""
+    came = f" and {counts['append']:,} added" if counts["append"] else ""
     difference = dataset.manifest.totals["samples"] - later.totals["samples"]
     return Finding(
         "manifest",
         dataset.manifest_key,
-        f"this is version {dataset.manifest.version}; version {later.version} lies here, "
-        f"from which {counts['remove']:,} samples were removed{came} "
+        f"this is version {dataset.manifest.version}; version {later.version} is here, "
+        f"with {counts['remove']:,} samples removed{came} "
         f"({abs(difference):,} {'fewer' if difference >= 0 else 'more'} in all)",
         expected=dataset.root,
         got=later.root,

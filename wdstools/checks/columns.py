@@ -1,6 +1,6 @@
-"""Checking columns that were added to a dataset: their list, each document, and each file against the index of its shard.
+"""Check columns that were added to a dataset: their list, each document, and each file against the index of its shard.
 
-At level size each file's length is asked for. At all others it is read, as an index is.
+At level size, only the size of each file is checked. At all other levels it is read, as an index is.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from wdstools.formats.manifest import ShardEntry
     from wdstools.stores.base import Store
 
-#: What mends any of it.
+#: What to do about any of it.
 _AGAIN = "repair it from a copy, or remove the set and add it again"
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnsCheckTask:
-    """The file that a set has of one shard."""
+    """The file of a set for one shard."""
 
     dataset: Dataset
     store: Store
@@ -46,17 +46,17 @@ class ColumnsCheckTask:
 
     @property
     def name(self) -> str:
-        """The file, and which bytes it is to have."""
+        """The file, with the SHA-256 that it should have."""
         shard = self.columns.shard(self.entry.path)
         return f"{column_path(self.columns.name, self.entry.path)}#{shard.sha256}"
 
 
 @dataclass(frozen=True, slots=True)
 class KnownSets:
-    """The sets that can be looked into, and where they lie; what is wrong with the list, or with a document.
+    """The sets that can be checked, and their store; the findings about their list and documents.
 
-    ``unproved``: a list elsewhere that cannot be read leaves it open which sets there are. Only "not found" says that there
-    are none.
+    ``unproved``: if a remote list cannot be read, it is unknown which sets exist. Only "not found" means that there are
+    none.
     """
 
     store: Store
@@ -66,7 +66,7 @@ class KnownSets:
 
 
 def known_sets(dataset: Dataset) -> KnownSets:
-    """Look for the sets of a dataset."""
+    """Find the sets of a dataset."""
     store = dataset.metadata
     findings: list[Finding] = []
     try:
@@ -103,7 +103,7 @@ def known_sets(dataset: Dataset) -> KnownSets:
 
 
 def _stray(sets: Sequence[ColumnSet], sums: dict[str, str]) -> list[Finding]:
-    """Lines of the list that are of no set: nothing of what they name is looked at."""
+    """Lines of the list that belong to no set: the files they name are not checked."""
     own = {path for columns in sets for path in columns.files()}
     whole = {columns.name for columns in sets}
     stray = [
@@ -114,13 +114,13 @@ def _stray(sets: Sequence[ColumnSet], sums: dict[str, str]) -> list[Finding]:
     if not stray:
         return []
     message = (
-        f"the list of columns has {counted(len(stray), 'line')} of no set; take out what none of its documents names"
+        f"the list of columns has {counted(len(stray), 'line')} of no set; delete what none of its documents names"
     )
     return [Finding("columns", COLUMNS_LIST, message, cause="list-form", field=min(stray))]
 
 
 def unread(store: Store, path: str, error: StoreError) -> str:
-    """What is said of a list elsewhere that cannot be read: nothing of what it names was checked."""
+    """The note about a remote list that cannot be read: nothing that it names was checked."""
     return f"{error.where or f'{store.url}/{path}'}: {error.message} ({error.code})"
 
 
@@ -134,7 +134,7 @@ def _lines(columns: ColumnSet, sums: dict[str, str]) -> list[Finding]:
                 cause, message = "line-missing", f"the list of columns has no line for {path}"
             else:
                 cause = "line-differs"
-                message = f"the list of columns gives another digest than the document for {path}"
+                message = f"the list of columns has another digest for {path} than the document"
             found.append(Finding("columns", COLUMNS_LIST, message, expected=digest, got=got, cause=cause, field=path))
     return found
 
@@ -149,9 +149,9 @@ def columns_tasks(
 
 
 def check_columns(task: ColumnsCheckTask, tick: Tick) -> tuple[Finding, ...]:
-    """Check one file: its bytes, its form, its rows against the index, and what the document says of them.
+    """Check one file: its bytes, its form, its rows against the index, and what the document says about them.
 
-    A file whose new version is listed and still waits to be moved there is told as that: nothing is lost.
+    If the new version of a file is listed but still waits to be moved into place, the finding says so: nothing is lost.
     """
     found = _check(task, tick)
     if not found or found[0].cause not in ("file-missing", "bytes-differ"):
@@ -160,7 +160,7 @@ def check_columns(task: ColumnsCheckTask, tick: Tick) -> tuple[Finding, ...]:
     if waiting_file(task.store, path, shard.sha256, MAX_COLUMNS_BYTES) is None:
         return found
     message = (
-        "a change of these columns was cut short before this file was moved to its place; give the same command again"
+        "a change of these columns was interrupted before this file was moved into place; run the same command again"
     )
     return (Finding("columns", path, message, expected=shard.sha256, cause="change-unfinished"),)
 
@@ -188,16 +188,16 @@ def _check(task: ColumnsCheckTask, tick: Tick) -> tuple[Finding, ...]:
 
 
 def _size(shard: ColumnShard, path: str, size: int) -> tuple[Finding, ...]:
-    """Whether a file is as long as it was written."""
+    """Whether a file has the size it was written with."""
     if size == shard.bytes:
         return ()
-    message = f"a file of added columns is not as long as it was written; {_AGAIN}"
+    message = f"a file of added columns does not have the size it was written with; {_AGAIN}"
     expected, got = (f"{count} bytes" for count in (shard.bytes, size))
     return (Finding("columns", path, message, expected=expected, got=got, cause="bytes-differ"),)
 
 
 def _rows(task: ColumnsCheckTask, shard: ColumnShard, path: str, data: bytes) -> tuple[Finding, ...]:
-    """Whether rows are those of the index, and as the document says."""
+    """Whether rows match the index and the document."""
     columns = task.columns
     names = [field.name for field in columns.fields]
     try:
@@ -207,13 +207,13 @@ def _rows(task: ColumnsCheckTask, shard: ColumnShard, path: str, data: bytes) ->
     try:
         keys = one_chunk(task.dataset.index(task.entry).column("key"))
     except (FormatError, StoreError):
-        keys = None  # the index has a finding of its own
+        keys = None  # the index has its own finding
     if keys is not None and not one_chunk(table.column("key")).equals(keys):
-        message = f"the keys are not those of the index; {_AGAIN}"
+        message = f"the keys do not match the index; {_AGAIN}"
         return (Finding("columns", path, message, cause="keys-differ"),)
     nulls = tuple(table.column(name).null_count for name in names)
     if nulls != shard.nulls or len(data) != shard.bytes:
-        message = f"its document gives another length, or another count of missing values; {_AGAIN}"
+        message = f"its document states another length or number of missing values; {_AGAIN}"
         expected, got = (
             f"{size} bytes, {count} nulls" for size, count in ((shard.bytes, shard.nulls), (len(data), nulls))
         )

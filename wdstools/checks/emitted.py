@@ -1,4 +1,4 @@
-"""Checking what was emitted for other readers: known, whole, and of this dataset."""
+"""Check what was emitted for other readers: that it is listed, intact, and made for this dataset."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MAX_FILE_BYTES = 1 << 40
 
 
 def known_emitted(dataset: Dataset) -> tuple[Emitted, list[Finding], tuple[str, ...]]:
-    """The list of emitted files, what is wrong with the list itself, and that it could not be read, where it lies elsewhere."""
+    """The list of emitted files, the findings about the list itself, and a note if a remote list could not be read."""
     try:
         emitted = read_emitted(dataset.metadata, dataset.manifest)
     except FormatError as error:
@@ -40,7 +40,7 @@ def known_emitted(dataset: Dataset) -> tuple[Emitted, list[Finding], tuple[str, 
 
 
 def check_emitted(dataset: Dataset, emitted: Emitted) -> Iterator[Finding]:
-    """Compare each emitted file with its digest on the list; they lie beside the manifest."""
+    """Compare each emitted file, next to the manifest, with its digest on the list."""
     for path, (_, digest) in emitted.files.items():
         try:
             found = sha256_hex(get_whole(dataset.metadata, path, _MAX_FILE_BYTES))
@@ -60,7 +60,7 @@ def check_emitted(dataset: Dataset, emitted: Emitted) -> Iterator[Finding]:
             yield Finding(
                 "emitted",
                 path,
-                "an emitted file is not what was written",
+                "an emitted file differs from what was written",
                 expected=digest,
                 got=found,
                 cause="emitted-differs",

@@ -1,4 +1,4 @@
-"""Checking a shard of a foreign dataset: by its digest, and where that fails by its index, member by member."""
+"""Check a shard of a foreign dataset: by its digest and, if that fails, by its index, member by member."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PIECE = 1 << 20
 
 
 def localise_foreign(store: Store, entry: ShardEntry, table: pa.Table) -> Iterator[Finding]:
-    """Which members of a shard that is not what it was are not what they were; otherwise which groups. Reads it once."""
+    """The members of a changed shard that have changed or, if none has, its groups. Reads the tar once for members."""
     found = False
     groups = []
     try:
@@ -52,17 +52,17 @@ def localise_foreign(store: Store, entry: ShardEntry, table: pa.Table) -> Iterat
         for row in table.select(["key", "offset", "length", "xxh3_128"]).to_pylist():
             data = store.get(entry.path, row["offset"], row["length"]) if row["offset"] is not None else None
             if data is not None and xxh3_128_digest(data) != row["xxh3_128"]:
-                message = "headers or padding of a sample are not what they were; its payloads are"
+                message = "headers or padding of a sample have changed; its payloads are intact"
                 span = (row["offset"], row["length"])
                 groups.append(Finding("header", entry.path, message, row["key"], None, *span, cause="group-differs"))
     yield from groups
     if not found and not groups:
-        message = "bytes outside all samples are not what they were; the samples are whole"
+        message = "bytes outside all samples have changed; the samples are intact"
         yield Finding("trailer", entry.path, message, cause="outside-differs")
 
 
 def _in_order(table: pa.Table) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Every member with its row, by offset."""
+    """Every member with its row, sorted by offset."""
     rows = table.select(["key", "members"]).to_pylist()
     return sorted(((row, member) for row in rows for member in row["members"]), key=lambda pair: pair[1]["offset"])
 
@@ -80,7 +80,7 @@ def _finding(path: str, key: str, member: dict[str, Any], payload: int, size: in
     return Finding(
         "truncated" if cut else "payload",
         path,
-        "the file ends inside a payload" if cut else "a payload is not what was adopted",
+        "the file ends inside a payload" if cut else "a payload differs from what was adopted",
         key,
         member["ext"],
         member["offset"] + (size if cut else 0),
@@ -92,7 +92,7 @@ def _finding(path: str, key: str, member: dict[str, Any], payload: int, size: in
 
 
 def check_foreign_rows(store: Store, entry: ShardEntry, split: str, stored: pa.Table) -> list[Finding]:
-    """Make the index of a shard again, and compare."""
+    """Rebuild the index of a shard, and compare."""
     try:
         rebuilt, _ = index_table(store, entry, split)
     except FormatError as error:
@@ -101,12 +101,12 @@ def check_foreign_rows(store: Store, entry: ShardEntry, split: str, stored: pa.T
     if difference is None:
         return []
     column, key = difference
-    message = f"column {column} is not what the shard gives"
+    message = f"column {column} does not match the shard"
     return [Finding("index", entry.index_path, message, key, cause="column-differs", field=column)]
 
 
 def decode_foreign(store: Store, entry: ShardEntry, table: pa.Table) -> Iterator[Finding]:
-    """Decode every image of a shard, strictly. Damage that was there when it was adopted is found too."""
+    """Decode every image of a shard strictly. This also finds damage from before it was adopted."""
     checker = ImageChecker("decode", DEFAULT_MAX_PIXELS)
     with raw_bytes(store, entry.path) as readinto:
         window = StreamWindow(readinto if entry.encoding == "tar" else decompressed(readinto, entry.path))

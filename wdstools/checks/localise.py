@@ -1,4 +1,4 @@
-"""Where a damaged shard is damaged: compared with its index group by group, down to the member and the bytes."""
+"""Where a shard is damaged: it is compared with its index group by group, down to the member and the bytes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from wdstools.stores.base import Store
 
-#: How far a sample is looked for when bytes were inserted or lost before it.
+#: How far to look for a sample if bytes before it were inserted or lost.
 _SHIFT_BYTES = 1 << 16
 
 
 class Localiser:
-    """Compares a shard group by group with its index, which the manifest has proved."""
+    """Compares a shard group by group with its index, which the manifest proves."""
 
     def __init__(self, store: Store, path: str, size: int, table: pa.Table) -> None:
         self._store = store
@@ -32,7 +32,7 @@ class Localiser:
         self.findings: list[Finding] = []
 
     def run(self) -> list[Finding]:
-        """Every finding, in the order of the bytes."""
+        """Every finding, in byte order."""
         for number, row in enumerate(self._rows):
             if row["offset"] + self._shift >= self._size:
                 self._truncated(number)
@@ -46,7 +46,7 @@ class Localiser:
                 self._find(
                     "payload",
                     "forged",
-                    "a sample has the XXH3 of what was packed, and not its SHA-256: somebody forged it",
+                    "a sample has the XXH3 of what was packed but not its SHA-256: it was forged",
                     (row["key"], None),
                     (row["offset"] + self._shift, row["length"]),
                     (f"sha256:{row['sha256'].hex()}", f"sha256:{sha256_digest(data).hex()}"),
@@ -60,7 +60,7 @@ class Localiser:
         return self._store.get(self._path, row["offset"] + self._shift, row["length"])
 
     def _out_of_place(self, data: bytes, number: int) -> bool:
-        """Whether a sample that belongs before this one lies here, whole: again, or exchanged with others."""
+        """Whether an intact sample that belongs before this one is here: repeated, or swapped with others."""
         if not self._number_of:
             self._number_of = {self._landmark(n): n for n in range(len(self._rows))}
         earlier = self._number_of.get(data[:BLOCK], number)
@@ -72,7 +72,7 @@ class Localiser:
         self._find(
             "payload",
             "sample-moved",
-            "a sample lies where it does not belong; all that follows has moved",
+            "a sample is out of place; everything after it has moved",
             (row["key"], None),
             (start, row["length"]),
         )
@@ -87,13 +87,13 @@ class Localiser:
         self._find(
             "truncated",
             "samples-lost",
-            f"the shard ends here, and {counted(lost, 'sample')} with it, from this one on",
+            f"the shard ends here; lost from this one on: {counted(lost, 'sample')}",
             (row["key"], None),
             (self._size, row["offset"] - self._size + row["length"]),
         )
 
     def _group(self, row: dict[str, Any], data: bytes, number: int) -> None:
-        """Which member of a damaged group, and which part of it."""
+        """Find the damaged members of a damaged group, and the damaged part of each."""
         start = row["offset"] + self._shift
         if len(data) < row["length"]:
             lost = len(self._rows) - number
@@ -126,7 +126,7 @@ class Localiser:
                 self._find(
                     "payload",
                     "payload-differs",
-                    "a payload is not what was packed",
+                    "a payload differs from what was packed",
                     (row["key"], member["ext"]),
                     (start + at, member["size"]),
                     (f"xxh3:{member['xxh3_64']:016x}", f"xxh3:{digest:016x}"),
@@ -143,7 +143,7 @@ class Localiser:
                 )
 
     def _moved(self, row: dict[str, Any], data: bytes, number: int) -> bool:
-        """Whether bytes were inserted or lost inside this group, so that all that follows has moved."""
+        """Whether bytes were inserted or lost inside this group, so that everything after it has moved."""
         end = row["offset"] + row["length"] + self._shift
         wanted = self._landmark(number + 1)
         around = self._store.get(self._path, max(0, end - _SHIFT_BYTES), 2 * _SHIFT_BYTES)
@@ -160,7 +160,7 @@ class Localiser:
         self._find(
             "payload",
             "sample-moved",
-            f"{what} in this sample; all that follows has moved",
+            f"{what} in this sample; everything after it has moved",
             (row["key"], member),
             (end - row["length"], row["length"] + moved),
         )
@@ -178,7 +178,7 @@ class Localiser:
         return None
 
     def _landmark(self, number: int) -> bytes:
-        """The header that follows a group, or, after the last, the start of the trailer."""
+        """The header with which a group begins or, after the last group, the start of the trailer."""
         if number >= len(self._rows):
             return bytes(2 * BLOCK)
         row = self._rows[number]
@@ -194,7 +194,7 @@ class Localiser:
             self._find(
                 "trailer",
                 "archive-end-damaged",
-                "the end of the archive is not zero",
+                "the end-of-archive blocks are not zero",
                 (None, None),
                 (end + first, length),
             )
@@ -210,7 +210,7 @@ class Localiser:
             self._find(
                 "truncated",
                 "archive-end-missing",
-                "the end of the archive is cut",
+                "the end-of-archive blocks are incomplete",
                 (None, None),
                 (end + len(data), expected - len(data)),
             )

@@ -1,7 +1,7 @@
-"""Checking a lone tar, from any stream: by its own checksums if wdstools wrote it, else only that it is a whole tar.
+"""Check a lone tar, from any stream: by its own checksums if wdstools wrote it, otherwise only that it is complete.
 
-What something else wrote carries no checksums: nobody can tell whether its payloads are what they were. So damage is said
-only where it shows: no header where one must be, or an end inside a member. How many zeros end it is up to its writer.
+Other tars carry no checksums, so nobody can tell whether their payloads have changed. Damage is only reported where it
+shows: no header where one should be, or an end inside a member. How many zeros end such a tar is up to its writer.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from wdstools.units import counted
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-#: So many names are shown.
+#: How many names are shown.
 _NAMED = 5
 
 
 def check_lone(blocks: Iterable[bytes | memoryview], name: str) -> tuple[StreamResult, tuple[str, ...]]:
-    """What a stream holds and what of it is damaged, and what nobody can tell of it, in words."""
+    """What a stream holds, the damage in it, and in words what cannot be proved."""
     stream = iter(blocks)
     head = b""
     while len(head) < SNIFF_BYTES and (block := next(stream, None)) is not None:
@@ -45,14 +45,14 @@ def check_lone(blocks: Iterable[bytes | memoryview], name: str) -> tuple[StreamR
         return StreamResult([finding], bytes=len(head) + sum(map(len, stream))), ()
     result = check_stream(whole, name)
     if not result.members and result.bytes >= BLOCK and all(f.cause == "archive-end-missing" for f in result.findings):
-        return StreamResult(bytes=result.bytes), (f"{name}: an empty tar, which says nothing of what was in it",)
+        return StreamResult(bytes=result.bytes), (f"{name}: an empty tar, which does not show what was in it",)
     loose = result.members - result.sealed
     told = loose and not result.findings
-    return result, (f"{name}: {loose} of {result.members} members carry no checksum",) if told else ()
+    return result, (f"{name}: {loose} of {result.members} members have no checksum",) if told else ()
 
 
 def _check_foreign(blocks: Iterable[bytes | memoryview], name: str) -> tuple[StreamResult, tuple[str, ...]]:
-    """The same of a tar that something else wrote."""
+    """Check a tar that wdstools did not write."""
     window, notes, result = StreamWindow(_Reading(blocks)), HopNotes(), StreamResult()
     last: bytes | None = None
     sparse: list[str] = []
@@ -72,26 +72,26 @@ def _check_foreign(blocks: Iterable[bytes | memoryview], name: str) -> tuple[Str
             sparse.append(name_of.decode("utf-8", "replace"))
     result.bytes = window.finish()
     result.findings += _damage(notes, name, result.bytes)
-    unproved = [f"{name}: {result.members} of {result.members} members carry no checksum"]
+    unproved = [f"{name}: {result.members} of {result.members} members have no checksum"]
     if sparse:
         unproved.append(
-            f"{name}: sparse members, which readers take for other bytes: {', '.join(sparse[:_NAMED])}"
+            f"{name}: sparse members, which readers misread: {', '.join(sparse[:_NAMED])}"
             + (f" and {len(sparse) - _NAMED:,} more" if len(sparse) > _NAMED else "")
         )
     if notes.end == "missing":
-        unproved.append(f"{name}: it has no end of archive, so nobody sees whether something is missing")
+        unproved.append(f"{name}: it has no end-of-archive blocks, so missing members would not show")
     if notes.resumed:
         unproved.append(
             f"{name}: members follow the end of an archive (byte {notes.resumed_at}): most readers stop there"
         )
     if notes.trailing:
-        unproved.append(f"{name}: {counted(notes.trailing, 'byte')} behind the end of the archive: no tar")
+        unproved.append(f"{name}: {counted(notes.trailing, 'byte')} after the end of the archive that are not a tar")
     return result, tuple(unproved)
 
 
 def _damage(notes: HopNotes, name: str, size: int) -> Iterator[Finding]:
     if notes.end == "damaged":
-        message = f"no header where one must be ({notes.why})"
+        message = f"no header where one should be ({notes.why})"
         yield Finding("header", name, message, start=notes.end_at, cause="header-missing")
     elif notes.end == "cut":
         message = "the file ends inside a member"
@@ -106,7 +106,7 @@ class _Reading:
         self._left = memoryview(b"")
 
     def __call__(self, view: memoryview) -> int:
-        """Fill a buffer from its front; 0 at the end."""
+        """Fill a buffer from its start; returns 0 at the end."""
         while not self._left:
             block = next(self._blocks, None)
             if block is None:

@@ -1,4 +1,4 @@
-"""A shard's line in a manifest, made again from the shard alone."""
+"""A shard's line in a manifest, rebuilt from the shard alone."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class DescribeTask:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a shard is: its manifest entry, its index, and the damage that its own checksums show."""
+    """A description of a shard: its manifest entry, its index, and the damage that its own checksums show."""
 
     split: str
     entry: ShardEntry
@@ -45,7 +45,7 @@ class Description:
 
 
 def describe_shard(task: DescribeTask, tick: Tick) -> Description:
-    """Read a canonical shard once and give all that a manifest says about it; raises StoreError."""
+    """Read a canonical shard once and return everything that a manifest says about it; raises StoreError."""
     digester = ShardDigester()
 
     def hashed() -> Iterator[memoryview]:

@@ -1,4 +1,4 @@
-"""Checking what lies beside the shards: index files, manifest, provenance, list of skips, checksum list, card."""
+"""Check what is next to the shards: index files, manifest, provenance, list of skips, checksum list, card."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 _KINDS = {PROVENANCE_PATH: "provenance", SKIPPED_PATH: "skipped", MANIFEST_PATH: "manifest"}
 _DIFFER = {"rows": "rows-differ", "values": "values-differ"}
-#: Two SHA-256 of different data differ in about 128 bits; so few mean that the written digest itself was damaged.
+#: The SHA-256 of different data differ in about 128 bits; so few mean that the stored digest itself was damaged.
 _FEW_BITS = 16
-#: Up to this size a flipped bit is looked for by trying all of them.
+#: Up to this size a flipped bit is searched for by trying all bits.
 _SEARCHED_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class IndexCheckTask:
-    """One index file to check, with the SHA-256 that the checksum list gives for it (or None)."""
+    """One index file to check, with its SHA-256 on the checksum list (or None)."""
 
     dataset: Dataset
     split: str
@@ -51,7 +51,7 @@ def check_index(task: IndexCheckTask, tick: Tick) -> tuple[Finding, ...]:
     try:
         data = task.dataset.index_bytes(entry)
     except NotFoundError:
-        message = "an index is missing; it can be made again from its shard"
+        message = "an index is missing; it can be rebuilt from its shard"
         return (Finding("missing", entry.index_path, message, cause="index-missing"),)
     except (StoreError, FormatError) as error:
         return (Finding("unreadable", entry.index_path, error.message, got=error.code, cause=error.code),)
@@ -64,12 +64,12 @@ def check_index(task: IndexCheckTask, tick: Tick) -> tuple[Finding, ...]:
     wrong = unlike(table, entry)
     if task.listed in (None, digest):
         if wrong is None and (column := misplaced(table, task.split)):
-            message = f"column {column} is not what its place gives"
+            message = f"column {column} does not match the shard's place"
             return (Finding("index", entry.index_path, message, cause="column-differs", field=column),)
         if wrong is None:
             return _check_samples(task, table.num_rows)
         name, expected, got = wrong
-        message, cause = f"the {name} are not those of the manifest", _DIFFER[name]
+        message, cause = f"the {name} do not match the manifest", _DIFFER[name]
         return (Finding("index", entry.index_path, message, expected=expected, got=got, cause=cause),)
     if few_bits_apart(digest, task.listed or "") and wrong is None:
         return (_damaged_line(entry.index_path, digest, task.listed),)
@@ -77,11 +77,11 @@ def check_index(task: IndexCheckTask, tick: Tick) -> tuple[Finding, ...]:
 
 
 def _check_samples(task: IndexCheckTask, rows: int) -> tuple[Finding, ...]:
-    """The number of samples, once the rows are known to be right."""
+    """Check the number of samples, once the rows are known to be right."""
     entry = task.entry
     if rows == entry.samples:
         return ()
-    message = f"field samples of {entry.path} is not that of its index"
+    message = f"field samples of {entry.path} does not match its index"
     return (
         Finding(
             "manifest",
@@ -110,7 +110,7 @@ def _explain_index(task: IndexCheckTask, table: object, digest: str) -> Finding:
             authenticated=dataset.manifest.authenticated_ranges,
         )
         difference = first_difference(ours.table, table)
-        message = f"column {difference[0]} is damaged" if difference else f"{message}; the rows still are"
+        message = f"column {difference[0]} is damaged" if difference else f"{message}, but the rows are"
         column, key = difference or (None, None)
     except StoreError:
         pass  # without its shard an index cannot be explained further
@@ -119,7 +119,7 @@ def _explain_index(task: IndexCheckTask, table: object, digest: str) -> Finding:
 
 
 def read_list(store: Store) -> tuple[dict[str, str], list[Finding]]:
-    """The dataset's checksum list, path -> SHA-256, and what is wrong with the list itself."""
+    """The dataset's checksum list as path -> SHA-256, and the findings about the list itself."""
     try:
         data = get_whole(store, SUMS_PATH)
         lines, first, odd = split_sums(data)
@@ -135,7 +135,9 @@ def read_list(store: Store) -> tuple[dict[str, str], list[Finding]]:
         return listed, [_odd_line(first, others=odd - 1)]
     if render_sums(listed) == data:
         return listed, []
-    return listed, [Finding("sums", SUMS_PATH, "the checksum list is not as it was written", cause="list-form")]
+    return listed, [
+        Finding("sums", SUMS_PATH, "the checksum list is not in the form it was written in", cause="list-form")
+    ]
 
 
 def _odd_line(error: FormatError, others: int = 0) -> Finding:
@@ -145,7 +147,7 @@ def _odd_line(error: FormatError, others: int = 0) -> Finding:
 
 
 def check_metadata(dataset: Dataset, listed: dict[str, str]) -> Iterator[Finding]:
-    """Check everything but shards and indexes: manifest, provenance, skips, the list's own lines, card."""
+    """Check everything except shards and indexes: manifest, provenance, skips, the lines of the list itself, card."""
     manifest = dataset.manifest
     manifest_whole = True
     for path in (MANIFEST_PATH, *_others(dataset.metadata, listed)):
@@ -161,14 +163,14 @@ def check_metadata(dataset: Dataset, listed: dict[str, str]) -> Iterator[Finding
         if entry.index_path not in listed:
             yield _no_line(entry.index_path)
     for path in sorted(set(listed) - expected - {MANIFEST_PATH, *_KINDS}):
-        message = f"a line for {path}, which is no file of this dataset"
+        message = f"a line for {path}, which is not a file of this dataset"
         yield Finding("sums", SUMS_PATH, message, cause="line-unknown", field=path)
     if manifest_whole:
         yield from _check_card(dataset)
 
 
 def _others(store: Store, listed: dict[str, str]) -> list[str]:
-    """Provenance always, the skips where they are listed or there."""
+    """Provenance always; the skips if they are listed or exist."""
     found = [PROVENANCE_PATH]
     with contextlib.suppress(NotFoundError):
         if SKIPPED_PATH not in listed:
@@ -182,11 +184,11 @@ def _check_line(entry: ShardEntry, listed: dict[str, str]) -> Iterator[Finding]:
     if digest is None:
         yield _no_line(entry.path)
     elif digest != entry.sha256:
-        where = "one of the two is damaged" if few_bits_apart(digest, entry.sha256) else "they are of different shards"
+        where = "one of the two is damaged" if few_bits_apart(digest, entry.sha256) else "they are for different shards"
         yield Finding(
             "sums",
             SUMS_PATH,
-            f"the line for {entry.path} is not the manifest's sha256; {where}",
+            f"the line for {entry.path} differs from the manifest's sha256; {where}",
             expected=entry.sha256,
             got=digest,
             cause="line-differs",
@@ -214,7 +216,7 @@ def _check_file(store: Store, path: str, listed: str) -> Iterator[Finding]:
 
 
 def damaged_text(kind: str, path: str, data: bytes, listed: str) -> Finding:
-    """The finding for a small file that is not what the checksum list says; names byte and field where it can."""
+    """The finding for a small file that does not match the checksum list; names byte and field if possible."""
     at = find_flipped_bit(data, listed)
     message = "the bytes are not those that were packed"
     if at is not None:
@@ -229,13 +231,13 @@ def _no_line(path: str) -> Finding:
 
 
 def _damaged_line(path: str, digest: str, listed: str | None) -> Finding:
-    """A line whose file is right and whose digest differs from the file's in a few bits."""
+    """The finding for a line whose file is right, and whose digest differs from the file's in a few bits."""
     message = f"the digest of {path} is damaged"
     return Finding("sums", SUMS_PATH, message, expected=digest, got=listed, cause="line-digest-damaged", field=path)
 
 
 def undo_flipped_bit(data: bytes, sha256: str) -> bytes | None:
-    """The data with the one bit undone that gives it this SHA-256; None if no one bit does."""
+    """The data with the single bit flipped that gives it this SHA-256; None if no single bit does."""
     at = find_flipped_bit(data, sha256)
     if at is None:
         return None
@@ -244,7 +246,7 @@ def undo_flipped_bit(data: bytes, sha256: str) -> bytes | None:
 
 
 def find_flipped_bit(data: bytes, sha256: str) -> int | None:
-    """The byte whose one wrong bit explains another SHA-256, by trying all; None if none does or data is large."""
+    """The byte in which one flipped bit explains the other SHA-256, by trying all; None if none does or data is large."""
     if len(data) > _SEARCHED_BYTES:
         return None
     wanted = bytes.fromhex(sha256)
@@ -270,7 +272,7 @@ def _field_near(data: bytes, at: int) -> str:
 
 
 def few_bits_apart(a: str, b: str) -> bool:
-    """Whether two digests differ so little that one of them is the other, damaged."""
+    """Whether two digests differ so little that one is a damaged copy of the other."""
     return len(a) == len(b) and (int(a, 16) ^ int(b, 16)).bit_count() <= _FEW_BITS
 
 
@@ -287,5 +289,5 @@ def _check_card(dataset: Dataset) -> Iterator[Finding]:
         yield Finding("unreadable", CARD_PATH, error.message, got=error.code, cause=error.code)
         return
     for part in card_differences(text, dataset.manifest):
-        message = f"the {part} is not what the manifest gives"
+        message = f"the {part} does not match the manifest"
         yield Finding("card", CARD_PATH, message, cause="card-part-differs", field=part)

@@ -1,4 +1,4 @@
-"""Making a shard's index again from the shard alone: the proof of an index, and its repair."""
+"""Rebuild a shard's index from the shard alone: the proof of an index, and its repair."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 _MAX_CLS_DIGITS = 10
 _ANY_PIXELS = 2**31 - 1
-#: Columns that a shard gives back; ``source`` it cannot.
+#: The columns that can be rebuilt from a shard: all but ``source``.
 REBUILT_COLUMNS = tuple(name for name in SCHEMA.names if name != "source")
 
 
 @dataclass(slots=True)
 class Rebuilt:
-    """An index made from a shard, and what was wrong on the way; ``trailing`` are images that bytes follow the end of."""
+    """An index made from a shard, and what was wrong with it; ``trailing`` are images with bytes after their end."""
 
     table: pa.Table
     stream: StreamResult
@@ -54,10 +54,10 @@ def rebuild_index(
 ) -> Rebuilt:
     """Read a canonical shard and make its index; ``level="decode"`` also decodes every image, strictly.
 
-    All columns but ``source`` (null) are those that packing wrote. Damage is in ``stream.findings``, images that are
-    not whole in ``findings``; those in ``trailing`` are damage only in a dataset of format 1.
+    All columns but ``source`` (null) are as packing wrote them. Damage is in ``stream.findings``, damaged images in
+    ``findings``; those in ``trailing`` are damage only in a dataset of format 1.
     """
-    # a header is read whatever it says; only what is decoded needs a bound
+    # headers are read whatever size they state; only decoding needs a limit
     checker = ImageChecker(level, max_pixels if level == "decode" else _ANY_PIXELS)
     rows = _Rows(path, split, labels, checker, authenticated=authenticated)
     stream = check_stream(blocks, path, rows.add)
@@ -65,9 +65,9 @@ def rebuild_index(
 
 
 def proved_index(dataset: Dataset, split: str, entry: ShardEntry) -> pa.Table:
-    """A shard's index whose values its bytes prove, all of which are read and have the SHA-256 of the manifest.
+    """A shard's index with values proved by the shard's bytes, all of which are read and match the manifest's SHA-256.
 
-    For manifests without ``values``. ``source`` is that of the index as it is, proved by nothing.
+    For manifests without ``values``. ``source`` is taken from the stored index, unproved.
     Raises IntegrityError (``shard-damaged``).
     """
     digest = hashlib.sha256()
@@ -85,7 +85,7 @@ def proved_index(dataset: Dataset, split: str, entry: ShardEntry) -> pa.Table:
         pass
     if digest.hexdigest() != entry.sha256 or unlike(table, entry) is not None:
         raise IntegrityError(
-            "a shard is not what the manifest says",
+            "a shard does not match the manifest",
             code="shard-damaged",
             where=f"{dataset.shards.url}/{entry.path}",
             expected=f"sha256 {entry.sha256}",
@@ -115,7 +115,7 @@ class _Rows:
         self._key: str | None = None
 
     def add(self, key: str, extension: str, offset: int, payload: bytes) -> None:
-        """Take the next member of the shard."""
+        """Add the next member of the shard."""
         if key != self._key:
             self._close()
             self._open(key, offset - BLOCK)
@@ -176,13 +176,13 @@ class _Rows:
         return info
 
     def table(self) -> pa.Table:
-        """The index of everything added."""
+        """The index of all members added."""
         self._close()
         return build_index(self._columns, self._members)
 
 
 def first_difference(ours: pa.Table, theirs: pa.Table) -> tuple[str, str | None] | None:
-    """The first column, and key, in which a stored index differs from the rebuilt one; None if nowhere."""
+    """The first column and key in which a stored index differs from the rebuilt one; None if there is no difference."""
     if ours.num_rows != theirs.num_rows:
         return "number of rows", None
     for name in REBUILT_COLUMNS:

@@ -1,4 +1,4 @@
-"""Checking shards where they lie, by the digests that the provider gives: nothing of them is downloaded."""
+"""Check shards in place, by the digests that the provider returns, without downloading anything."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wdstools.executors.base import Tick
     from wdstools.formats.manifest import ShardEntry
 
-#: What a mirror noted of its dataset beyond the manifest; see there.
+#: What a mirror noted about its dataset beyond the manifest; see ``transfer/known.py``.
 NOTED_PATH = "remote-digests.json"
 #: Digests that prove a shard, the strongest first.
 _PROOFS = ("sha256", "xxh3_128", "crc64nvme", "crc32c", "md5")
@@ -27,7 +27,7 @@ _PROOFS = ("sha256", "xxh3_128", "crc64nvme", "crc32c", "md5")
 
 @dataclass(frozen=True, slots=True)
 class RemoteCheckTask:
-    """One shard to check by its provider's digests. ``md5`` is what was noted of it; ``believed`` digests prove (None: all)."""
+    """One shard to check by its provider's digests. ``md5`` is its noted MD5; ``believed`` digests prove (None: all)."""
 
     dataset: Dataset
     entry: ShardEntry
@@ -36,7 +36,7 @@ class RemoteCheckTask:
 
 
 def check_remote(task: RemoteCheckTask, tick: Tick) -> ShardCheck:
-    """Check one shard by one or two HEAD requests. What the provider does not prove is in ``unproved``."""
+    """Check one shard by one or two HEAD requests. If the provider proves nothing, ``unproved`` says so."""
     entry, where = task.entry, f"{task.dataset.shards.url}/{task.entry.path}"
     store = remote(task.dataset.shards)
     try:
@@ -60,11 +60,13 @@ def _compare(entry: ShardEntry, given: Mapping[str, str], md5: str | None, where
     common = [name for name in _PROOFS if name in given and name in known]
     if not common:
         names = ", ".join(sorted(given)) or "no digest"
-        return ShardCheck(entry.path, (), unproved=(f"{where}: the store gives {names}, which nothing compares with",))
+        return ShardCheck(
+            entry.path, (), unproved=(f"{where}: the store returns {names}: there is nothing to compare with",)
+        )
     wrong = next((name for name in common if given[name] != known[name]), None)
     if wrong is None:
         return ShardCheck(entry.path, (), samples=entry.samples)
-    message = f"the store holds other bytes, says its {wrong}"
+    message = f"the store holds other bytes, according to its {wrong}"
     finding = Finding(
         "payload",
         entry.path,
@@ -80,7 +82,7 @@ def _compare(entry: ShardEntry, given: Mapping[str, str], md5: str | None, where
 
 
 def noted_md5(dataset: Dataset) -> dict[str, str]:
-    """MD5 by SHA-256, as a mirror noted them beside the manifest; nothing where there is no such file, or no such JSON."""
+    """MD5 by SHA-256, as a mirror noted them next to the manifest; empty without a valid file."""
     folder = dataset.manifest_key.rpartition("/")[0]
     try:
         document = json.loads(get_whole(dataset.metadata, f"{folder}/{NOTED_PATH}" if folder else NOTED_PATH))

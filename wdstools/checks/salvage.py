@@ -1,4 +1,4 @@
-"""What is left of a damaged shard, measured against its index: which samples are whole, and where they lie now."""
+"""What is left of a damaged shard, compared with its index: which samples are intact, and where they are now."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from wdstools.formats.manifest import ShardEntry
     from wdstools.stores.base import Store
 
-#: How far a sample is looked for when bytes were inserted or lost before it.
+#: How far to look for a sample if bytes before it were inserted or lost.
 _SHIFT_BYTES = 1 << 16
-#: A payload up to this size is tried with each of its bits flipped: half a million digests, a few seconds at most.
+#: Up to this size, a payload is tried with each of its bits flipped: half a million digests, a few seconds at most.
 _SEARCHED_BYTES = 1 << 16
-#: So much is read at once.
+#: How much is read ahead.
 _AHEAD_BYTES = 1 << 20
 _GONE = -1
 
 
 @dataclass(frozen=True, slots=True)
 class SurveyTask:
-    """One shard to look at: where it is, what it should be, and whether only its SHA-256 tells that it is whole."""
+    """One shard to survey: where it is, what it should be, and whether only its SHA-256 proves that it is intact."""
 
     store: Store
     entry: ShardEntry
@@ -45,7 +45,7 @@ class SurveyTask:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """A shard as it lies: its size in bytes (None if it is missing or cannot be read), its xxh3_128, its SHA-256 if asked for."""
+    """A shard as it is: its size in bytes (None if missing or unreadable), xxh3_128, and SHA-256 if requested."""
 
     path: str
     bytes: int | None
@@ -53,13 +53,13 @@ class Survey:
     sha256: str | None = None
 
     def is_whole(self, entry: ShardEntry) -> bool:
-        """Whether this is what the manifest says."""
+        """Whether the shard matches the manifest."""
         same = self.bytes == entry.bytes and self.xxh3_128 == entry.xxh3_128
         return same and self.sha256 in (None, entry.sha256)
 
 
 def survey_shard(task: SurveyTask, tick: Tick) -> Survey:
-    """Read a shard once and hash it; raises StoreError (``denied``) where it may not be read."""
+    """Read a shard once and hash it; raises StoreError (``denied``) without permission to read it."""
     digest, size = xxh3_128(), 0
     sha256 = hashlib.sha256() if task.strict else None
     try:
@@ -70,7 +70,7 @@ def survey_shard(task: SurveyTask, tick: Tick) -> Survey:
             size += len(block)
     except StoreError as error:
         if error.code in UNREAD:
-            raise  # the shard may be whole
+            raise  # the shard may be intact
         return Survey(task.entry.path, None, None)
     finally:
         tick(task.entry.bytes)
@@ -78,16 +78,17 @@ def survey_shard(task: SurveyTask, tick: Tick) -> Survey:
 
 
 def is_group(row: dict[str, Any], data: bytes | memoryview) -> bool:
-    """Whether these are the bytes of a row's record group: by the SHA-256 too, where the index has it."""
+    """Whether these are the bytes of a row's record group, by its SHA-256 too if the index has it."""
     if xxh3_128_digest(data) != row["xxh3_128"]:
         return False
     return row["sha256"] is None or sha256_digest(data) == row["sha256"]
 
 
 def find_groups(store: Store, path: str, rows: Sequence[dict[str, Any]]) -> NDArray[np.int64]:
-    """Where each sample's record group lies in a damaged shard, in bytes; -1 for one that is nowhere whole.
+    """The offset of each sample's record group in a damaged shard; -1 if it is nowhere intact.
 
-    ``rows`` are those of ``rows_of``. A group is looked for where the index says, and, when bytes were inserted or lost before it, near there.
+    ``rows`` are those of ``rows_of``. A group is looked for where the index says and, in case bytes before it were
+    inserted or lost, nearby.
     """
     starts = np.full(len(rows), _GONE, np.int64)
     try:
@@ -111,7 +112,7 @@ def find_groups(store: Store, path: str, rows: Sequence[dict[str, Any]]) -> NDAr
 
 
 def rows_of(table: pa.Table) -> list[dict[str, Any]]:
-    """What a record group is made of: a dictionary for each row of an index."""
+    """What each record group is made of: a dictionary for each row of an index."""
     rows: list[dict[str, Any]] = table.select(
         ["key", "offset", "length", "xxh3_128", "sha256", "members", "caption", "cls"]
     ).to_pylist()
@@ -119,7 +120,7 @@ def rows_of(table: pa.Table) -> list[dict[str, Any]]:
 
 
 class _Ahead:
-    """Reads a shard; where one reading goes on where the last one ended, a block at once."""
+    """Reads a shard, a whole block ahead if a read continues where the last one ended."""
 
     def __init__(self, store: Store, path: str) -> None:
         self._store = store
@@ -128,7 +129,7 @@ class _Ahead:
         self._block = memoryview(b"")
 
     def get(self, start: int, length: int) -> memoryview:
-        """Bytes from ``start``, fewer at the end of the shard. Raises StoreError where just these cannot be read."""
+        """Bytes from ``start``, fewer at the end of the shard. Raises StoreError if these very bytes cannot be read."""
         if not self._start <= start <= start + length <= self._start + len(self._block):
             self._block, self._start = memoryview(self._read(start, length)), start
         self._end = start + length
@@ -136,7 +137,7 @@ class _Ahead:
 
     def _read(self, start: int, length: int) -> bytes:
         if start == self._end:
-            with contextlib.suppress(StoreError):  # a bad sector further on must not hide what is asked for
+            with contextlib.suppress(StoreError):  # a bad sector further on must not hide the bytes requested
                 return self._store.get(self._path, start, max(length, _AHEAD_BYTES))
         return self._store.get(self._path, start, length)
 
@@ -146,7 +147,7 @@ def _lies_at(ahead: _Ahead, row: dict[str, Any], start: int) -> bool:
         return False
     try:
         data = ahead.get(start, row["length"])
-    except StoreError:  # a bad sector: this group cannot be had from here
+    except StoreError:  # a bad sector: this group cannot be read from here
         return False
     return len(data) == row["length"] and is_group(row, data)
 
@@ -170,7 +171,8 @@ def mend_group(row: dict[str, Any], data: bytes, *, search: bool) -> bytes | Non
     """A sample's record group as it was packed, from its damaged bytes and its index row alone; None if that fails.
 
     Headers, padding, captions and labels follow from the index; with ``search``, which takes up to a second, one
-    flipped bit in a payload is undone. The digest of the group decides, so what is returned is what was packed (but for a chance of 2**-128 for each attempt).
+    flipped bit in a payload is undone. The digest of the group decides, so what is returned is what was packed (except
+    for a chance of 2**-128 per attempt).
     """
     parts: list[bytes] = []
     for member in row["members"]:
@@ -197,7 +199,7 @@ def _mend_payload(row: dict[str, Any], member: dict[str, Any], found: bytes, *, 
 
 
 def undo_flip(payload: bytes, digest: int) -> bytes | None:
-    """The payload with the one bit flipped that makes its XXH3-64 this; None if none does, or it is over 64 KiB."""
+    """The payload with the single bit flipped that gives it this XXH3-64; None if none does, or above 64 KiB."""
     if len(payload) > _SEARCHED_BYTES:
         return None
     work = bytearray(payload)

@@ -1,6 +1,6 @@
-"""Checking one shard of a dataset: is it whole, and if not, which sample and which bytes.
+"""Check one shard of a dataset: whether it is intact and, if not, which sample and which bytes are damaged.
 
-What looks into shards is imported where it is needed: a shard that is whole is only hashed.
+The modules that look into shards are imported where they are needed: an intact shard is only hashed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class ShardCheckTask:
 
 @dataclass(frozen=True, slots=True)
 class ShardCheck:
-    """What was found in one shard, and what could not be found out."""
+    """What was found in one shard, and what could not be proved."""
 
     path: str
     findings: tuple[Finding, ...]
@@ -51,9 +51,9 @@ class ShardCheck:
 
 
 def check_shard(task: ShardCheckTask, tick: Tick) -> ShardCheck:
-    """Check one shard. Damage is in the findings; a disk that fails while reading is one too (``unreadable``).
+    """Check one shard. Damage is in the findings, as is a disk that fails during reading (``unreadable``).
 
-    A network that fails proves nothing: that is in ``unproved``.
+    A network failure proves nothing: it is in ``unproved``.
     """
     entry, store = task.entry, task.dataset.shards
     size, found = 0, False
@@ -66,7 +66,7 @@ def check_shard(task: ShardCheckTask, tick: Tick) -> ShardCheck:
             return missing_shard(entry)
         if not isinstance(store, LocalStore):
             if not found:
-                raise  # the place itself, more likely than this shard
+                raise  # more likely the place itself than this shard
             tick(entry.bytes)
             return ShardCheck(entry.path, (), unproved=(f"{store.url}/{entry.path}: {error.message} ({error.code})",))
         findings = [Finding("unreadable", entry.path, error.message, got=error.code, cause=error.code)]
@@ -76,14 +76,14 @@ def check_shard(task: ShardCheckTask, tick: Tick) -> ShardCheck:
 
 
 def _unproved_by(entry: ShardEntry, digest: str) -> tuple[str, ...]:
-    """What cannot be told of a shard, because the digest was not computed when it was adopted."""
+    """What cannot be proved about a shard because the digest was not computed when it was adopted."""
     if getattr(entry, digest):
         return ()
     return (f"{entry.path} was adopted without {digest}: only its size and headers can be compared",)
 
 
 def missing_shard(entry: ShardEntry) -> ShardCheck:
-    """The check of a shard that is not there."""
+    """The result for a missing shard."""
     return ShardCheck(
         entry.path,
         (Finding("missing", entry.path, "a shard is missing", expected=f"{entry.bytes} bytes", cause="shard-missing"),),
@@ -91,7 +91,7 @@ def missing_shard(entry: ShardEntry) -> ShardCheck:
 
 
 def check_size(entry: ShardEntry, size: int) -> list[Finding]:
-    """What a shard's size tells."""
+    """The findings from a shard's size."""
     if size == entry.bytes:
         return []
     if size < entry.bytes:
@@ -99,7 +99,7 @@ def check_size(entry: ShardEntry, size: int) -> list[Finding]:
             Finding(
                 "truncated",
                 entry.path,
-                "a shard is shorter than it was packed",
+                "a shard is shorter than when it was packed",
                 start=size,
                 length=entry.bytes - size,
                 expected=f"{entry.bytes} bytes",
@@ -111,7 +111,7 @@ def check_size(entry: ShardEntry, size: int) -> list[Finding]:
         Finding(
             "trailer",
             entry.path,
-            "a shard is longer than it was packed",
+            "a shard is longer than when it was packed",
             start=entry.bytes,
             length=size - entry.bytes,
             expected=f"{entry.bytes} bytes",
@@ -126,7 +126,7 @@ def _check_bytes(task: ShardCheckTask, size: int) -> list[Finding]:
     if task.dataset.manifest.profile == "foreign":
         return _check_foreign(task, size)
     blocks = read_blocks(task.dataset.shards, entry.path, entry.bytes)
-    # without ``values`` the shard is what an index's values are proved by
+    # without ``values``, only the shard itself proves the values of its index
     if task.level == "digest" and (entry.values or not task.dataset.anchored):
         computed = _Hashing(blocks, task.digest).hexdigest()
         if size == entry.bytes and computed == getattr(entry, task.digest):
@@ -151,7 +151,7 @@ def _check_bytes(task: ShardCheckTask, size: int) -> list[Finding]:
 
 
 def _check_foreign(task: ShardCheckTask, size: int) -> list[Finding]:
-    """The same for a shard that something else made."""
+    """Like ``_check_bytes``, for a shard that wdstools did not make."""
     from wdstools.checks.foreign import check_foreign_rows, decode_foreign
 
     entry, store = task.entry, task.dataset.shards
@@ -171,7 +171,7 @@ def _check_foreign(task: ShardCheckTask, size: int) -> list[Finding]:
 
 
 class _Hashing:
-    """Blocks that are hashed as they pass."""
+    """Hashes blocks as they pass."""
 
     def __init__(self, blocks: Iterator[memoryview], algorithm: str) -> None:
         self._blocks = blocks
@@ -183,14 +183,14 @@ class _Hashing:
             yield block
 
     def hexdigest(self) -> str:
-        """The digest of what has passed, and of what has not been asked for."""
+        """The digest of all blocks, including those not consumed yet."""
         for block in self._blocks:
             self._digest.update(block)
         return str(self._digest.hexdigest())
 
 
 def _check_rows(task: ShardCheckTask, rebuilt: Rebuilt) -> list[Finding]:
-    """A shard whose digest holds: its images, its manifest row and its index must agree with it too."""
+    """Check a shard whose digest is right: its images, its manifest line and its index must agree with it too."""
     from wdstools.checks.rebuild import first_difference
 
     entry = task.entry
@@ -203,7 +203,7 @@ def _check_rows(task: ShardCheckTask, rebuilt: Rebuilt) -> list[Finding]:
             Finding(
                 "manifest",
                 task.dataset.manifest_key,
-                f"field {name} of {entry.path} is not that of the shard",
+                f"field {name} of {entry.path} does not match the shard",
                 expected=computed,
                 got=given,
                 cause="field-wrong",
@@ -215,7 +215,7 @@ def _check_rows(task: ShardCheckTask, rebuilt: Rebuilt) -> list[Finding]:
             Finding(
                 "manifest",
                 task.dataset.manifest_key,
-                f"field samples of {entry.path} is not that of the shard",
+                f"field samples of {entry.path} does not match the shard",
                 expected=str(rebuilt.table.num_rows),
                 got=str(entry.samples),
                 cause="field-wrong",
@@ -228,16 +228,16 @@ def _check_rows(task: ShardCheckTask, rebuilt: Rebuilt) -> list[Finding]:
         return findings  # reported with the metadata
     if difference:
         column, key = difference
-        message = f"column {column} is not what the shard gives"
+        message = f"column {column} does not match the shard"
         findings.append(Finding("index", entry.index_path, message, key, cause="column-differs", field=column))
     return findings
 
 
 def _explain(task: ShardCheckTask, size: int, computed: str) -> list[Finding]:
-    """A shard that is not what the manifest says: find out where.
+    """Find out where a shard that does not match the manifest is damaged.
 
-    A remote shard is fetched once more, to a temporary file: what was damaged on its way only is whole this time,
-    and what is damaged there is looked at closely without a request a sample.
+    A remote shard is fetched again, to a temporary file: if it was only damaged on the way, it is intact this time; if
+    it is damaged there, it can be examined without a request per sample.
     """
     if not isinstance(task.dataset.shards, LocalStore | MemoryStore):
         with near_copy(task.dataset.shards, task.entry.path, task.entry.bytes) as near:
@@ -283,23 +283,23 @@ def _explain(task: ShardCheckTask, size: int, computed: str) -> list[Finding]:
         if not found and stream.sealed == stream.members:
             return [_unexplained(task, computed, known=False)]
     if found:
-        # what the samples say is more than what the size says
+        # findings from the samples say more than those from the size
         findings = [f for f in findings if not any(g.kind == f.kind for g in found)] + found
     return findings or [_unexplained(task, computed, known=table is not None)]
 
 
 def _unknown(task: ShardCheckTask, computed: str) -> Finding:
-    """A foreign shard that changed, without digests of its members to tell where."""
+    """The finding for a foreign shard that changed, without digests of its members to show where."""
     expected = getattr(task.entry, task.digest)
-    message = "a shard is not what was adopted"
+    message = "a shard differs from what was adopted"
     return Finding("file", task.entry.path, message, expected=expected, got=computed, cause="shard-changed")
 
 
 def _unexplained(task: ShardCheckTask, computed: str, *, known: bool) -> Finding:
-    """Every header and payload is right, and yet the digest is another.
+    """The finding for a shard with the wrong digest, although every header and payload is right.
 
-    Then the manifest's digest is wrong, if every sample is the one in the index (``known``) or the other digest holds;
-    otherwise the shard is a whole one of something else.
+    The manifest's digest is wrong if every sample is the one in the index (``known``) or if the other digest is right;
+    otherwise this is an intact shard of something else.
     """
     other = "sha256" if task.digest == "xxh3_128" else "xxh3_128"
     got = _Hashing(read_blocks(task.dataset.shards, task.entry.path), other).hexdigest()
@@ -307,7 +307,7 @@ def _unexplained(task: ShardCheckTask, computed: str, *, known: bool) -> Finding
         return Finding(
             "payload",
             task.entry.path,
-            "a shard has the XXH3 of what was packed, and not its SHA-256: somebody forged it",
+            "a shard has the XXH3 of what was packed but not its SHA-256: it was forged",
             start=0,
             length=task.entry.bytes,
             expected=task.entry.sha256,
@@ -319,7 +319,7 @@ def _unexplained(task: ShardCheckTask, computed: str, *, known: bool) -> Finding
     return Finding(
         "swapped",
         task.entry.path,
-        "a whole shard, but not the one of this dataset; it may be of another version",
+        "an intact shard, but not the one of this dataset; it may be from another version",
         expected=task.entry.sha256,
         got=got if other == "sha256" else computed,
         cause="of-another",
@@ -331,7 +331,7 @@ def _wrong_field(task: ShardCheckTask, name: str, right: str) -> Finding:
     return Finding(
         "manifest",
         task.dataset.manifest_key,
-        f"field {name} of {entry.path} does not fit a shard that is whole",
+        f"field {name} of {entry.path} does not match the shard, which is intact",
         expected=right,
         got=str(getattr(entry, name)),
         cause="field-wrong",

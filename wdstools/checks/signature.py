@@ -1,8 +1,8 @@
-"""Signatures of a dataset: bundles over its manifest file, each signed as a model of one file, that ``model_signing`` verifies.
+"""Signatures of a dataset: bundles over its manifest, each signed as a model of one file, verified by ``model_signing``.
 
-A signature is of one root. It is an anchor: who trusts the key has the root digest from a place of trust. What lies in
-``.wdstools/signatures/`` came with the data, and is not believed: a bundle is bounded, parsed and checked by the library, and
-must then name one file whose SHA-256 is the root.
+A signature covers one root. It is an anchor: for whoever trusts the key, the root digest is trusted too. The files in
+``.wdstools/signatures/`` came with the data and are not trusted: the size of a bundle is limited, the library parses
+and checks it, and it must then name a single file whose SHA-256 is the root.
 """
 
 from __future__ import annotations
@@ -36,31 +36,31 @@ _MAX_KEY_BYTES = 1 << 20
 _MANIFEST = os.path.basename(MANIFEST_PATH)
 _PREDICATE = "https://model_signing/signature/v1.0"
 _PAYLOAD_TYPE = b"application/vnd.in-toto+json"
-#: What can be wrong with every bundle there is, the most telling first: only one is said.
+#: Reasons why no bundle proves a dataset, the most telling first: only one is reported.
 _RANKS = ("signature-other-root", "signature-invalid", "signature-other-key", "signature-missing")
 _MESSAGES = {
-    "signature-other-root": "this key has signed another dataset, or another version of this one",
+    "signature-other-root": "this key has signed another dataset or another version of this one",
     "signature-invalid": "a signature is damaged or forged",
-    "signature-other-key": "another key has signed this dataset",
-    "signature-missing": "nobody has signed this dataset",
+    "signature-other-key": "this dataset is signed by another key",
+    "signature-missing": "this dataset is not signed",
 }
 _HINTS = {
-    "signature-other-root": "trust nothing here: ask the signer for the signature of this version, or for the version that was signed",
-    "signature-invalid": "trust nothing here until the signature holds: get it again from where the dataset was published",
+    "signature-other-root": "trust nothing here: ask the signer for a signature of this version, or for the version that was signed",
+    "signature-invalid": "trust nothing here until the signature is valid: get it again from where the dataset was published",
     "signature-other-key": "check that {asked} names the signer's own; if it does, trust nothing here",
     "signature-missing": f"ask the signer for the file in {SIGNATURES}; if nobody ever signed this dataset, leave out {{asked}}",
 }
 
 
 def require_signing() -> None:
-    """Refuse where the ``sign`` extra is not installed; raises UsageError (``extra-missing``)."""
+    """Raise UsageError (``extra-missing``) unless the ``sign`` extra is installed."""
     if any(importlib.util.find_spec(name) is None for name in ("model_signing", "OpenSSL")):
         raise UsageError("signatures need the sign extra", code="extra-missing", hint="pip install 'wdstools[sign]'")
 
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """A public key; ``fingerprint`` is the SHA-256 of its DER form, ``hint`` what a bundle calls it, ``pem`` the key itself."""
+    """A public key; ``fingerprint`` is the SHA-256 of its DER form, ``hint`` its name in a bundle, ``pem`` the key."""
 
     fingerprint: str
     hint: str
@@ -68,11 +68,11 @@ class PublicKey:
 
     @property
     def path(self) -> str:
-        """Where a signature by this key lies: its name follows from the key, so that nothing need be listed."""
+        """The path of a signature by this key; it follows from the key, so that no listing is needed."""
         return f"{SIGNATURES}{self.fingerprint[:32]}{SUFFIX}"
 
     def has_signed(self, payload: bytes, signature: bytes) -> bool:
-        """Whether a signature of a DSSE envelope (in-toto) is this key's."""
+        """Whether the signature of a DSSE envelope (in-toto) is by this key."""
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives import hashes, serialization
         from cryptography.hazmat.primitives.asymmetric import ec
@@ -92,7 +92,7 @@ class PublicKey:
 
 
 def as_public_key(key: Any) -> PublicKey:
-    """A key of the ``cryptography`` library; raises ValueError for a kind that signs no datasets."""
+    """The PublicKey for a key of ``cryptography``; raises ValueError for a kind that cannot sign datasets."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -115,7 +115,7 @@ def read_public_key(path: str) -> PublicKey:
     except (ValueError, UnsupportedAlgorithm):
         private = b"PRIVATE KEY" in data
         raise UsageError(
-            "this is a private key: keep it to yourself" if private else "not a public key that signs datasets",
+            "this is a private key: keep it to yourself" if private else "not a public key that can sign datasets",
             code="public-key-invalid",
             where=path,
             expected="an EC public key of P-256, P-384 or P-521 in PEM",
@@ -124,15 +124,16 @@ def read_public_key(path: str) -> PublicKey:
 
 
 def key_bytes(path: str) -> bytes:
-    """A file with a key, which is small; raises StoreError."""
+    """The bytes of a file with a key, which must be small; raises StoreError."""
     return read_file(path, _MAX_KEY_BYTES)
 
 
 def signed_by(dataset: Dataset, key: PublicKey) -> Dataset:
-    """The dataset as proved by this key's signature; raises IntegrityError with one of four codes if there is none.
+    """The dataset, proved by this key's signature; raises IntegrityError with one of four codes if there is none.
 
-    ``signature-missing``: there is no signature. ``signature-other-key``: there are, of other keys.
-    ``signature-other-root``: this key signed something else. ``signature-invalid``: what says that it is this key's is not.
+    ``signature-missing``: there is no signature. ``signature-other-key``: there are only signatures by other keys.
+    ``signature-other-root``: this key signed something else. ``signature-invalid``: a signature claims to be by this
+    key, but is not.
     """
     reasons: list[tuple[str, str]] = []
     seen: set[bytes] = set()
@@ -148,7 +149,7 @@ def signed_by(dataset: Dataset, key: PublicKey) -> Dataset:
 
 
 def unsigned(dataset: Dataset, by: str, reasons: list[tuple[str, str]], asked: str) -> IntegrityError:
-    """The error for a dataset that none of its bundles proves, with the most telling of the reasons."""
+    """The error for a dataset that no bundle proves, with the most telling reason."""
     code = next((code for code in _RANKS if any(code == found for found, _ in reasons)), "signature-missing")
     return IntegrityError(
         _MESSAGES[code],
@@ -161,7 +162,7 @@ def unsigned(dataset: Dataset, by: str, reasons: list[tuple[str, str]], asked: s
 
 
 def bundles_there(dataset: Dataset, first: str, reasons: list[tuple[str, str]]) -> Iterator[tuple[str, bytes]]:
-    """Each bundle that lies with the dataset, the one at ``first`` before all; those that cannot be read are reasons."""
+    """Each bundle next to the dataset, the one at ``first`` first; unreadable ones are added to ``reasons``."""
     own = dataset.manifest_key == MANIFEST_PATH
     places: list[tuple[Store, Iterable[str]]] = []
     if not own:
@@ -193,7 +194,7 @@ def _names(store: Store, first: str) -> Iterator[str]:
 
 
 def signature_paths(store: Store) -> list[str]:
-    """The bundles that lie with a dataset, as far as the store lists anything, at most 64."""
+    """The bundles next to a dataset, if the store can list them; at most 64."""
     found: list[str] = []
     if isinstance(store, LocalStore):
         with contextlib.suppress(OSError):
@@ -211,9 +212,9 @@ def signature_paths(store: Store) -> list[str]:
 
 
 def bundles_of(dataset: Dataset) -> dict[str, bytes]:
-    """The bundles that say that they are of this dataset, by path, to go where it goes; nothing of them is proved.
+    """The bundles that claim to sign this dataset, by path, to be copied along with it; they are not verified.
 
-    A bundle that is a link out of the dataset, or no file, or too large, stays where it is.
+    A bundle that is a link out of the dataset, not a file, or too large, is not copied.
     """
     found = {}
     names = dict.fromkeys(signature_paths(dataset.metadata))
@@ -236,7 +237,7 @@ def _is_bundle(path: str) -> bool:
 
 
 def _wrong(data: bytes, dataset: Dataset, key: PublicKey) -> tuple[str, str] | None:
-    """Why a bundle does not prove the dataset by this key: code and text; None if it does."""
+    """Why a bundle does not prove the dataset by this key, as code and text; None if it does."""
     try:
         bundle = json.loads(data)
         material, envelope = bundle["verificationMaterial"], bundle["dsseEnvelope"]
@@ -245,20 +246,24 @@ def _wrong(data: bytes, dataset: Dataset, key: PublicKey) -> tuple[str, str] | N
         content = base64.b64decode(envelope["payload"], validate=True)
         payload = json.loads(content)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
-        return "signature-invalid", "no bundle of a signature by a key"
+        return "signature-invalid", "not a bundle with a signature by a key"
     if hint != key.hint:
-        return "signature-other-key", "by a key whose SHA-256 begins as this name does"
+        return "signature-other-key", "by a key whose SHA-256 begins like this name"
     if not key.has_signed(content, signature):
-        return "signature-invalid", "the signature does not hold"
+        return "signature-invalid", "the signature does not verify"
     root = signed_root(payload)
     if root != dataset.root:
-        what = f"root {root[:64]}" if root else "something that is no manifest of a dataset"
+        what = f"root {root[:64]}" if root else "something that is not the manifest of a dataset"
         return "signature-other-root", f"signed {what}"
-    return None if _library_agrees(data, dumps(dataset.manifest), key) else ("signature-invalid", "not understood")
+    return (
+        None
+        if _library_agrees(data, dumps(dataset.manifest), key)
+        else ("signature-invalid", "model_signing rejects it")
+    )
 
 
 def signed_root(payload: Any) -> str | None:
-    """The SHA-256 of the one file that a payload is about."""
+    """The SHA-256 of the single file that a payload is about; None if there is none."""
     try:
         (resource,), form = payload["predicate"]["resources"], payload["predicate"]["serialization"]
         good = (payload["predicateType"], resource["algorithm"]) == (_PREDICATE, "sha256")
@@ -269,7 +274,7 @@ def signed_root(payload: Any) -> str | None:
 
 
 def _library_agrees(bundle: bytes, manifest: bytes, key: PublicKey) -> bool:
-    """Whether ``model_signing`` itself takes the bundle for a signature of the manifest: never less than it asks for."""
+    """Whether ``model_signing`` itself accepts the bundle, so that none of its own checks is missed."""
     from cryptography.exceptions import InvalidSignature
     from model_signing.verifying import Config
 
@@ -284,7 +289,7 @@ def _library_agrees(bundle: bytes, manifest: bytes, key: PublicKey) -> bool:
 
 @contextlib.contextmanager
 def temporary_files(files: Mapping[str, bytes]) -> Iterator[dict[str, str]]:
-    """Files by name, in a folder of their own that nobody else reads, while the block runs."""
+    """Files by name, in a private temporary folder, while the block runs."""
     with tempfile.TemporaryDirectory(prefix="wdstools-signature-") as folder, translated(folder):
         paths = {name: os.path.join(folder, name) for name in files}
         for name, content in files.items():

@@ -1,4 +1,4 @@
-"""Checking a lone shard by its own headers, from any stream of bytes: no manifest, no index, no seeking."""
+"""Check a lone shard by its own headers, from any byte stream: no manifest, no index, no seeking."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from wdstools.results import Finding
 _PIECE = 1 << 20
 _ZERO_BLOCK = bytes(BLOCK)
 _CHKSUM = range(148, 156)
-#: Headers of which mending was tried in vain, before it is given up for the rest of a shard: each costs milliseconds.
+#: After this many headers that could not be mended, mending is given up for the rest of a shard: each costs
+#: milliseconds.
 _MAX_LOST_HEADERS = 1_000
-#: Bytes that are the same in every header of ours.
+#: Bytes that are the same in every header by wdstools.
 _CONSTANT = {
     start + i: byte
     for start, text in ((257, b"ustar"), (265, b"xxh3:"), (297, b"wds1:"))
@@ -27,7 +28,7 @@ _CONSTANT = {
 
 @dataclass(slots=True)
 class StreamResult:
-    """What a stream held. ``sealed`` counts members whose header and payload have checksums of their own."""
+    """What a stream contained. ``sealed`` counts members whose header and payload have their own checksums."""
 
     findings: list[Finding] = field(default_factory=list)
     samples: int = 0
@@ -70,14 +71,14 @@ class _Bytes:
             yield piece
 
 
-#: Called with (key, extension, payload offset, payload) of each member whose payload is wanted whole.
+#: Called with (key, extension, payload offset, payload) of each member.
 MemberSink = Callable[[str, str, int, bytes], None]
 
 
 def check_stream(blocks: Iterable[bytes | memoryview], path: str, on_member: MemberSink | None = None) -> StreamResult:
     """Check every header, payload, padding and the trailer of a shard; ``path`` names it in findings.
 
-    After a header that cannot be mended the check goes on at the next one that is whole.
+    After a header that cannot be mended, the check continues at the next intact one.
     """
     check = _StreamCheck(_Bytes(blocks), path, on_member)
     check.run()
@@ -108,7 +109,7 @@ class _StreamCheck:
                     if self._trailer(at, len(following)):
                         return
                     continue
-                self._lose(at)  # zeros where a header was; what follows may be anything
+                self._lose(at)  # zeros in place of a header; anything may follow
                 at, block = at + BLOCK, following
             header = self._header(block, at)
             if header is not None and not self._member(header, at):
@@ -145,7 +146,7 @@ class _StreamCheck:
         return mended
 
     def _check_form(self, header: Header, block: bytes, at: int) -> None:
-        """A header whose own digest holds: the bytes that it does not cover must be right too."""
+        """Check a header whose own digest is right: the bytes that it does not cover must be right too."""
         expected = render_header(header.name, header.size, header.payload_xxh3 or 0)
         if block != expected:
             offset = next(i for i, (a, b) in enumerate(zip(block, expected, strict=True)) if a != b)
@@ -163,14 +164,14 @@ class _StreamCheck:
             self._lost_from = at
 
     def _found(self) -> None:
-        """A whole header again: report what lay between."""
+        """There is an intact header again: report the gap before it."""
         if self._lost_from is not None:
             start, self._lost_from = self._lost_from, None
             after = f" (after sample {self._key})" if self._key else ""
             self._find(
                 "header",
                 "header-missing",
-                f"no header where one must be{after}",
+                f"no header where one should be{after}",
                 (None, None),
                 (start, self.source.position - BLOCK - start),
             )
@@ -205,7 +206,7 @@ class _StreamCheck:
             self._find(
                 "payload",
                 "payload-differs",
-                "a payload is not what was packed",
+                "a payload differs from what was packed",
                 (key, extension),
                 (start, size),
                 (f"xxh3:{header.payload_xxh3:016x}", f"xxh3:{digest.hexdigest()}"),
@@ -230,7 +231,7 @@ class _StreamCheck:
         return True
 
     def _trailer(self, at: int, second: int) -> bool:
-        """Check the end of the archive; False when more members follow."""
+        """Check the end of the archive; False if more members follow."""
         expected = trailer_bytes(at)
         size = BLOCK + second
         while size < expected or expected < 2 * BLOCK:
@@ -244,7 +245,7 @@ class _StreamCheck:
                 self._find(
                     "trailer",
                     "archive-end-damaged",
-                    "the end of the archive is not zero",
+                    "the end-of-archive blocks are not zero",
                     (None, None),
                     (at + size + first, length),
                 )
@@ -255,7 +256,7 @@ class _StreamCheck:
             self._find(
                 "truncated",
                 "archive-end-missing",
-                "the end of the archive is cut",
+                "the end-of-archive blocks are incomplete",
                 (None, None),
                 (at + size, expected - size),
             )
@@ -266,7 +267,7 @@ class _StreamCheck:
         return True
 
     def _header_again(self, block: bytes, at: int, size: int) -> bool:
-        """Zeros in the middle: the archive goes on at a header that is whole."""
+        """Zeros in the middle: whether the archive continues with an intact header, whose member is then checked."""
         try:
             header = parse_header(block) if len(block) == BLOCK else None
         except FormatError:
@@ -283,12 +284,12 @@ class _StreamCheck:
             start, self._lost_from = self._lost_from, None
             after = f" (after sample {self._key})" if self._key else ""
             self._find(
-                "header", "header-missing", f"no header where one must be{after}", (None, None), (start, at - start)
+                "header", "header-missing", f"no header where one should be{after}", (None, None), (start, at - start)
             )
 
     def _end_early(self, at: int, rest: int) -> None:
         self._found_end(at + rest)
-        what = "the file is empty" if at + rest == 0 else "the file ends without an end of archive"
+        what = "the file is empty" if at + rest == 0 else "the file ends without end-of-archive blocks"
         self._find(
             "truncated",
             "archive-end-missing",
@@ -319,7 +320,7 @@ def span_of_nonzero(data: bytes) -> tuple[int, int]:
 
 
 def may_be_mended(block: bytes) -> bool:
-    """Whether a block can be a header of ours with one bit wrong; most blocks of a payload cannot."""
+    """Whether a block can be a header by wdstools with one wrong bit; most blocks of a payload cannot."""
     return len(_wrong_constants(block)) <= 1
 
 
@@ -328,9 +329,9 @@ def _wrong_constants(block: bytes) -> list[int]:
 
 
 def mend_header(block: bytes) -> tuple[Header, int] | None:
-    """Undo one flipped bit of a canonical header; gives the header and the byte at fault.
+    """Undo one flipped bit of a canonical header; returns the header and the byte at fault.
 
-    The header's own digest decides: of all single flips, only the right one makes it agree (but for a chance of
+    The header's own digest decides: of all single flips, only the right one makes it agree (except for a chance of
     4096 in 2**64).
     """
     work = bytearray(block)
@@ -347,7 +348,7 @@ def mend_header(block: bytes) -> tuple[Header, int] | None:
 
 
 def _suspects(block: bytes) -> Iterator[tuple[int, int]]:
-    """The bits that can be the wrong one: those of the header sum, and those whose flip makes the sum right."""
+    """The bits that may be the wrong one: those of the header sum, and those whose flip makes the sum right."""
     wrong = _wrong_constants(block)
     yield from ((at, bit) for at in _CHKSUM for bit in range(8) if not wrong)
     try:

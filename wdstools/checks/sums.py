@@ -1,4 +1,4 @@
-"""Checking any files against a checksum list, as ``sha256sum -c`` does, in parallel."""
+"""Check any files against a checksum list, as ``sha256sum -c`` does, in parallel."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 
 class _Crc32:
-    """The CRC-32 of zip and SFV, with the methods of a hash."""
+    """The CRC-32 of zip and SFV, with the methods of a hash object."""
 
     def __init__(self) -> None:
         self._value = 0
 
     def update(self, data: bytes) -> None:
-        """Take more bytes."""
+        """Add bytes."""
         self._value = zlib.crc32(data, self._value)
 
     def hexdigest(self) -> str:
-        """Eight digits."""
+        """The checksum as eight digits."""
         return f"{self._value:08x}"
 
 
@@ -43,16 +43,16 @@ _HASHES: dict[str, Any] = {
     "xxh3_64": xxhash.xxh3_64,
     "xxh3_128": xxhash.xxh3_128,
 }
-#: What stands in the place of a file, by ``what_is``.
+#: Codes of ``what_is`` for something in place of the real file.
 _STANDING_IN = ("git-lfs", "git-annex", "html", "xml", "empty")
-#: A path that begins at a root: of Unix, of a drive, or of a server.
+#: An absolute path: on Unix, on a drive, or on a server.
 _ROOT_RE = re.compile(r"[A-Za-z]:/+|/+")
 _MOST_FOLDERS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class SumCheckTask:
-    """One line of a list; the path is below the store."""
+    """One line of a list; its path is relative to the store."""
 
     store: Store
     line: SumLine
@@ -60,14 +60,14 @@ class SumCheckTask:
 
 @dataclass(frozen=True, slots=True)
 class SumCheck:
-    """What became of one line."""
+    """The result for one line."""
 
     bytes: int
     finding: Finding | None = None
 
 
 def check_sum(task: SumCheckTask, tick: Tick) -> SumCheck:
-    """Hash one file and compare; where its line does not name the algorithm, the others of that length are tried too."""
+    """Hash one file and compare; if its line does not name the algorithm, others of the same length are tried too."""
     line = task.line
     size, got = 0, ""
     try:
@@ -91,7 +91,7 @@ def check_sum(task: SumCheckTask, tick: Tick) -> SumCheck:
         )
     except StoreError as error:
         return SumCheck(size, Finding("unreadable", line.path, error.message, got=error.code, cause=error.code))
-    message = "a file is not what the list says"
+    message = "a file does not match the list"
     if sniffed is not None and sniffed.code in _STANDING_IN:
         message += f": this is {sniffed}: {sniffed.hint}"
     return SumCheck(
@@ -101,7 +101,7 @@ def check_sum(task: SumCheckTask, tick: Tick) -> SumCheck:
 
 
 def is_there(store: Store, line: SumLine) -> bool:
-    """Whether the file of a line is there, readable or not."""
+    """Whether the file of a line exists, readable or not."""
     try:
         store.head(_place(store, line.path))
     except NotFoundError:
@@ -112,9 +112,10 @@ def is_there(store: Store, line: SumLine) -> bool:
 
 
 def _place(store: Store, path: str) -> str:
-    """Where a listed file lies: at its path, or that with the backslashes of Windows as slashes.
+    """Where a listed file is: at its path, or at that path with the backslashes of Windows as slashes.
 
-    A path from the root is of the machine that made the list (``C:/photos/x.tar``): here it may be where its end is.
+    An absolute path is from the machine that made the list (``C:/photos/x.tar``): here the file may be at the end of
+    it.
     """
     slashed = path.replace("\\", "/")
     places = [path, slashed] if slashed != path else [path]
@@ -134,7 +135,7 @@ def _place(store: Store, path: str) -> str:
         except StoreError:
             return place
         return place
-    return path  # for whoever reads it to say what is wrong
+    return path  # reading it will say what is wrong
 
 
 def _digest(store: Store, path: str, algorithm: str, tick: Tick | None) -> tuple[str, int]:

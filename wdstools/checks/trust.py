@@ -1,4 +1,4 @@
-"""Whether a dataset is one that the caller asked for: signed by whom it named, and no older than it may be."""
+"""Whether a dataset is what the caller requires: signed by the right signer, and not too old."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 def trusted(
     dataset: Dataset, public_key: StrPath | None, min_version: int | None, authorities: StrPath | None
 ) -> Dataset:
-    """The dataset as proved by whom the caller trusts, if a key or authorities were given, and no older than it may be.
+    """The dataset, proved by a signature if a key or authorities are given, and at least of version ``min_version``.
 
-    Raises UsageError (``public-key-invalid``, ``authority-invalid``), IntegrityError as ``signed_by`` does, and ``older-version``.
+    Raises UsageError (``public-key-invalid``, ``authority-invalid``), IntegrityError as ``signed_by`` does, and
+    ``older-version``.
     """
     if public_key is not None and authorities is not None:
-        raise UsageError(f"{option('public_key')} and {option('authorities')} exclude each other")
+        raise UsageError(f"{option('public_key')} and {option('authorities')} cannot be combined")
     if authorities is not None:
         dataset = signed_under(dataset, os.fspath(authorities))
     if public_key is not None:
@@ -30,11 +31,11 @@ def trusted(
     version = dataset.manifest.version
     if min_version is not None and version < min_version:
         raise IntegrityError(
-            "this is an older version than the one that was asked for",
+            "this version is older than the one requested",
             code="older-version",
             where=dataset.metadata.url,
             expected=f"version {min_version} or newer",
             got=f"version {version}, root {dataset.root}",
-            hint="the server may hold back a newer version: ask at another place",
+            hint="the server may be holding back a newer version: try another place",
         )
     return dataset

@@ -1,4 +1,4 @@
-"""What could not be read is not damage: nobody has seen what lies there."""
+"""What could not be read is not damage: nobody has seen the bytes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ if TYPE_CHECKING:
 
     from wdstools.results import Finding
 
-#: Codes of errors that are about this user or process, and say nothing about the bytes.
+#: Codes of errors that concern this user or process, and say nothing about the bytes.
 UNREAD = ("denied", "too-many-open-files")
 
 
 def set_apart(findings: Iterable[Finding]) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
-    """The damage among some findings, and what could not be read, in words."""
+    """The damage among some findings, and in words what could not be read."""
     damage, unread = [], []
     for finding in findings:
         if finding.kind == "unreadable" and finding.cause in UNREAD:

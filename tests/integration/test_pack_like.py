@@ -35,7 +35,7 @@ def test_another_kind_of_manifest_is_refused(tmp_path: Path) -> None:
     write_city_pairs(tmp_path / "source")
     pack(str(tmp_path / "source"), str(tmp_path / "first"))
     source = FolderSource(str(tmp_path / "source"), captions="none")
-    with pytest.raises(UsageError, match="another kind"):
+    with pytest.raises(UsageError, match="does not fit this source"):
         pack(source, str(tmp_path / "second"), like=str(tmp_path / "first"))
     assert not (tmp_path / "second").exists()
     assert open_dataset(str(tmp_path / "first")).manifest.members == ("jpg", "txt", "cls")

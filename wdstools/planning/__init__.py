@@ -1,1 +1,1 @@
-"""What a pack will write, decided before it writes: options, splits, duplicates, and the place of each sample."""
+"""What a pack will write, decided beforehand: options, splits, duplicates, and the place of each sample."""

@@ -1,6 +1,6 @@
-"""Images of a source that are the same at a level: hashed before the pack, so that splits can be made around them.
+"""Images of a source that are the same at a level: hashed before the pack, so that splits can take them into account.
 
-Kernels are imported where they are used: half a second that a pack which compares nothing must not pay.
+Kernels are imported where they are used: they take half a second, which a pack that compares nothing should not pay.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _FIRST_BUFFER = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """How a source's images are got, as they will be packed; ``as_they_lie`` takes the bytes of any file, damaged or not."""
+    """How to read images as they will be packed; ``as_they_lie`` takes the bytes of any file, damaged or not."""
 
     opener: SourceOpener
     rules: ImageRules = field(default_factory=ImageRules)
@@ -54,9 +54,9 @@ class AlikeTask:
 
 
 def fingerprint(task: AlikeTask, tick: Tick) -> tuple[bytes, ImageHashes, NDArray[np.float32]]:
-    """XXH3-64 and size of each image (zeros where it cannot be packed), its hashes, and the deviation of its luma.
+    """XXH3-64 and size of each image (zeros if it cannot be packed), its hashes, and the deviation of its luma.
 
-    Its small pictures are not handed over: of most images nobody asks for them.
+    The small pictures are left out, because those of most images are never needed.
     """
     from wdstools.dedup.phash import deviation
     from wdstools.reader.hashes import hash_images
@@ -77,7 +77,7 @@ def fingerprint(task: AlikeTask, tick: Tick) -> tuple[bytes, ImageHashes, NDArra
 
 
 def looks(task: AlikeTask, tick: Tick) -> NDArray[np.uint8]:
-    """The small pictures of images that ``fingerprint`` could read."""
+    """The small pictures of images that ``fingerprint`` was able to read."""
     from wdstools.dedup.compare import LOOK_BYTES
     from wdstools.images.luma import look_at
 
@@ -90,7 +90,7 @@ def looks(task: AlikeTask, tick: Tick) -> NDArray[np.uint8]:
 
 
 def images_as_packed(task: AlikeTask) -> Iterator[bytes]:
-    """The bytes of each image as they would be packed; none where it would be skipped."""
+    """The bytes of each image as they would be packed; empty if it would be skipped."""
     samples = from_ipc(task.samples)
     pictures = task.pictures
     reader = pictures.opener.open()
@@ -115,7 +115,7 @@ def images_as_packed(task: AlikeTask) -> Iterator[bytes]:
 
 
 def _as_packed(data: bytes, maker: ImageMaker | None) -> bytes:
-    """What a shard would hold, or without a maker the bytes as they lie."""
+    """What a shard would hold or, without a maker, the unchanged bytes."""
     try:
         return maker.make(data) if maker is not None else data
     except DamagedImageError:
@@ -125,9 +125,10 @@ def _as_packed(data: bytes, maker: ImageMaker | None) -> bytes:
 def group_alike(
     samples: pa.Table, order: NDArray[np.int64], pictures: Pictures, level: str, executor: Executor, progress: Progress
 ) -> Grouping:
-    """Which samples have the same image at a level; of a group, the one that is first in ``order`` leads.
+    """Which samples have the same image at a level; the first of a group in ``order`` leads it.
 
-    The arrays of the result, and the rows that they name, are rows of ``samples``. An image that cannot be packed is like no other.
+    The arrays of the result, and the rows in them, refer to rows of ``samples``. An image that cannot be packed is
+    unlike any other.
     """
     from wdstools.dedup.groups import group
     from wdstools.planning.compiling import compile_search
@@ -143,14 +144,14 @@ def group_alike(
 def fingerprints_of(
     samples: pa.Table, order: NDArray[np.int64], pictures: Pictures, executor: Executor, progress: Progress
 ) -> Fingerprints:
-    """The fingerprints of samples in an order. An image that cannot be packed is like no other."""
+    """The fingerprints of samples in the given order. An image that cannot be packed is unlike any other."""
     return told_fingerprints(samples, order, pictures, executor, progress)[0]
 
 
 def told_fingerprints(
     samples: pa.Table, order: NDArray[np.int64], pictures: Pictures, executor: Executor, progress: Progress
 ) -> tuple[Fingerprints, list[str | None]]:
-    """The same, and for each image why it cannot be decoded; None where it can."""
+    """The fingerprints, and for each image the reason why it cannot be decoded; None if it can."""
     from wdstools.dedup.compare import LOOK_BYTES
     from wdstools.dedup.groups import Fingerprints
     from wdstools.planning.compiling import compile_hashing
@@ -203,7 +204,7 @@ def _run(
 
 
 def by_preference(samples: pa.Table) -> NDArray[np.int64]:
-    """Rows in the order in which one of a group is kept: test before val before others before train, then by key."""
+    """Rows in order of preference for the one to keep of a group: test, then val, others, train, and then by key."""
     splits = to_list(samples.column("split"))
     rank = np.array([_PREFERENCE.get(split or "", 2) for split in splits], np.int64)
     keys = to_list(samples.column("key"))

@@ -1,4 +1,4 @@
-"""Which samples of a listing can be packed as far as names tell: image type, members, keys, one sample of each key."""
+"""Which samples of a listing can be packed, judging by names alone: image type, members, keys, one sample per key."""
 
 from __future__ import annotations
 
@@ -30,34 +30,34 @@ if TYPE_CHECKING:
     from wdstools.sources.base import Listing
 
 
-#: From so many samples on a plan is made range by range: of fewer, everything at once takes up to a gigabyte.
+#: From this many samples on, a plan is made range by range; for fewer, everything at once takes up to a gigabyte.
 LARGE = 4_000_000
-#: About what a sample takes where all images are compared at once: its row, and the fingerprints of its image.
+#: About what a sample takes if all images are compared at once: its row, and the fingerprints of its image.
 COMPARED_BYTES = 900
 
 
 def by_ranges(listing: Listing, options: PackOptions) -> bool:
-    """Whether a plan is made range by range: there are many samples, and no choice looks at all of them at once."""
+    """Whether a plan is made range by range: there are many samples, and no option needs all of them at once."""
     return listing.samples.num_rows >= LARGE and not options.duplicates.compares
 
 
 def refuse_too_many_compared(listing: Listing, options: PackOptions) -> None:
-    """Raise UsageError (``plan-too-large``) where so many images are to be compared that memory will not hold what is known of them."""
+    """Raise UsageError (``plan-too-large``) if too many images are to be compared for their data to fit in memory."""
     count = listing.samples.num_rows
     if not options.duplicates.compares or count < LARGE or count * COMPARED_BYTES <= (free := free_bytes()):
         return
     raise UsageError(
-        "a plan that compares all images takes more memory than is free here",
+        "a plan that compares all images needs more memory than is free on this machine",
         code="plan-too-large",
         where=_asks_to_compare(options.duplicates),
         expected=f"at most about {free // COMPARED_BYTES:,} samples in {shown(free)}",
         got=f"{count:,} samples, about {shown(count * COMPARED_BYTES)}",
-        hint="use a machine with more memory, or pack without this option, and look for copies in the dataset: wdstools duplicates",
+        hint="use a machine with more memory, or pack without this option and look for copies in the dataset: wdstools duplicates",
     )
 
 
 def _asks_to_compare(rule: DuplicateRule) -> str:
-    """The option that was given."""
+    """The option that asks for the comparison."""
     if rule.action != "keep":
         return option("duplicates", rule.action)
     if rule.excluded:
@@ -66,12 +66,12 @@ def _asks_to_compare(rule: DuplicateRule) -> str:
 
 
 def refuse_unlike(listing: Listing, options: PackOptions, members: tuple[str, ...]) -> None:
-    """Raise UsageError where the manifest that a pack is to be like is of a dataset of another kind."""
+    """Raise UsageError if the manifest given with ``like`` has other members, labels or another seed."""
     like = options.layout.like
     if like is None or (like.members == members and like.labels == listing.labels and like.seed == options.layout.seed):
         return
     raise UsageError(
-        f"the manifest given with {option('like')} is of another kind",
+        f"the manifest given with {option('like')} does not fit this source",
         where=option("like"),
         expected=f"members {','.join(like.members)}, {len(like.labels)} labels, seed {like.seed}",
         got=f"members {','.join(members)}, {len(listing.labels)} labels, seed {options.layout.seed}",
@@ -80,7 +80,7 @@ def refuse_unlike(listing: Listing, options: PackOptions, members: tuple[str, ..
 
 @dataclass(frozen=True, slots=True)
 class Packable:
-    """The samples of a listing that can be packed as far as names tell, one of each key, and why the others cannot."""
+    """The samples of a listing that can be packed, judging by names, one per key, and why the others cannot."""
 
     samples: Samples
     skips: tuple[Skip, ...]
@@ -91,9 +91,9 @@ class Packable:
 
 
 def packable(listing: Listing, options: PackOptions, beside: tuple[str, ...] | None = None) -> Packable:
-    """Decide image type, members and keys; raises NothingLeftError, and UsageError where a choice is the user's.
+    """Decide image type, members and keys; raises NothingLeftError, and UsageError where the user has to choose.
 
-    ``beside`` are the members beside the image where they are decided already.
+    ``beside`` are the members other than the image, if they are already decided.
     """
     extension, members = decide_members(listing, options, beside)
     keyed = fitting(listing, options, (extension, members))
@@ -108,7 +108,7 @@ def packable(listing: Listing, options: PackOptions, beside: tuple[str, ...] | N
 def decide_members(
     listing: Listing, options: PackOptions, beside: tuple[str, ...] | None = None
 ) -> tuple[str, tuple[str, ...]]:
-    """The extension of images, "" where there are none, and all members."""
+    """The extension of images ("" if there are none), and all members."""
     convert = options.images.encoding.image_type if options.images.encoding else None
     rest = tuple(other_members(listing)) if beside is None else beside
     if not listing.image_types:
@@ -120,7 +120,7 @@ def decide_members(
 
 
 def fitting(listing: Listing, options: PackOptions, decided: tuple[str, tuple[str, ...]]) -> Keyed:
-    """The samples with keys that can be packed as far as names tell, those of one key among them; the others are skips."""
+    """The samples with keys that can be packed, judging by names alone; repeated keys stay, and the others are skips."""
     extension, members = decided
     keyed = with_keys(listing, options.layout.seed, key_bytes(members))
     samples, skips = keyed.samples, keyed.skips
@@ -137,15 +137,15 @@ def fitting(listing: Listing, options: PackOptions, decided: tuple[str, tuple[st
 
 
 def note_of_repeated(listing: Listing, count: int) -> tuple[str, ...]:
-    """What to do where samples of shards have one key."""
+    """A note on what to do if samples from shards have the same key."""
     if not count or listing.recipe != "shards":
         return ()
-    again = f"{count:,} samples have keys that are in another shard too"
-    return (f"{again}: --prefix-keys shard puts the tar's name before each key, and keeps them all",)
+    again = f"the keys of {count:,} samples also occur in another shard"
+    return (f"{again}: --prefix-keys shard puts the tar's name before each key and keeps them all",)
 
 
 def _refuse_image_options(options: PackOptions) -> None:
-    """What can be done with images alone is refused where there is none."""
+    """Refuse options that only apply to images, for a source that has none."""
     rule = options.duplicates
     given = {
         "only": options.only,
@@ -156,11 +156,11 @@ def _refuse_image_options(options: PackOptions) -> None:
     }
     found = next(((name, value) for name, value in given.items() if value is not None), None)
     if found is not None:
-        raise UsageError("no sample of this source has an image", code="no-images", where=option(*found))
+        raise UsageError("no sample in this source has an image", code="no-images", where=option(*found))
 
 
 class NothingLeftError(UsageError):
-    """A source of which no sample can be packed; ``skips`` says why, sample by sample."""
+    """No sample of the source can be packed; ``skips`` says why, sample by sample."""
 
     def __init__(self, skips: Sequence[Skip]) -> None:
         super().__init__(

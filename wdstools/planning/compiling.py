@@ -1,6 +1,6 @@
-"""Compiling what hashes and compares images, where no run before has: once, before workers start, and only what is needed.
+"""Compile what hashes and compares images, if no earlier run has: once, before workers start, and only what is needed.
 
-A few images need nothing of it: those are hashed by Pillow and compared by numpy, with the same results.
+A few images need none of it: Pillow hashes and numpy compares them, with the same results.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from wdstools.dedup.levels import Level
     from wdstools.progress import Progress
 
-#: Of images whose size nobody knows yet.
+#: An estimate for images of unknown size.
 _PIXELS_A_BYTE = 5
 
 
 def compile_hashing(progress: Progress, images: int, image_bytes: int = 0) -> None:
-    """The loops that make small gray pictures; ``progress`` is told where that takes time."""
+    """The loops that make small gray pictures; ``progress`` is shown if that takes time."""
     from wdstools.images.luma import FEW_PIXELS, USUAL_PIXELS, compiled
 
     if max(images * USUAL_PIXELS, image_bytes * _PIXELS_A_BYTE) <= FEW_PIXELS:
@@ -35,7 +35,7 @@ def compile_hashing(progress: Progress, images: int, image_bytes: int = 0) -> No
 
 
 def compile_search(progress: Progress, images: int, others: int | None = None, *, widest: Level | None = None) -> None:
-    """The loops that search among so many images, at levels up to the ``widest``, or for some among others."""
+    """The loops that search among ``images``, at levels up to the ``widest``, or for them among ``others``."""
     from wdstools.dedup.few import FEW_CODES
     from wdstools.dedup.sorted_bands import suits
 
@@ -49,14 +49,14 @@ def compile_search(progress: Progress, images: int, others: int | None = None, *
 
 
 def compile_comparing(progress: Progress) -> None:
-    """The loops that compare the small pictures of a set, where there are many pairs."""
+    """The loops that compare the small pictures of a set, if there are many pairs."""
     from wdstools.dedup.pictures import KERNELS
 
     _compile(KERNELS, _compare_none, progress)
 
 
 def compile_matching(progress: Progress) -> None:
-    """The same for two sets."""
+    """The loops that compare the small pictures of two sets."""
     from wdstools.dedup.pictures import MATCHING
 
     _compile(MATCHING, _match_none, progress)

@@ -1,4 +1,4 @@
-"""What a pack does about images that are the same: keep them, keep them in one split, or keep one of them."""
+"""What a pack does about identical images: keep them all, keep them in the same split, or keep one of each."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DuplicateRule:
-    """``action``: keep; group (no group of same images in two splits); drop (one of each group stays).
+    """``action``: keep; group (no group of identical images in two splits); drop (keep one of each group).
 
-    ``level`` says what is the same. ``resplit`` allows ``group`` to move samples out of splits that the source gives.
+    ``level`` says what counts as identical. ``resplit`` allows ``group`` to move samples out of the source's splits.
     """
 
     action: str = "keep"
@@ -45,13 +45,13 @@ class DuplicateRule:
 
     @property
     def compares(self) -> bool:
-        """Whether there is more to do than to count byte-identical images."""
+        """Whether more is needed than counting byte-identical images."""
         return self != DuplicateRule()
 
 
 @dataclass(frozen=True, slots=True)
 class Divided:
-    """Samples with their splits. ``leaks``: groups of same images that lie in both of two splits; None: not counted."""
+    """Samples with their splits. ``leaks`` counts groups of identical images in both of two splits, if counted."""
 
     samples: Samples
     skips: list[Skip]
@@ -61,7 +61,7 @@ class Divided:
 
 @dataclass(frozen=True, slots=True)
 class Division:
-    """How samples get their splits. Without ``images`` there is nothing to compare: each sample is its own."""
+    """How samples get their splits. Without ``images`` there is nothing to compare: no two samples are identical."""
 
     splits: SplitRule
     duplicates: DuplicateRule
@@ -70,7 +70,7 @@ class Division:
 
 
 def divide(samples: Samples, pictures: Pictures, division: Division, executor: Executor, progress: Progress) -> Divided:
-    """Give each sample its split, minding images that are the same."""
+    """Give each sample its split, taking identical images into account."""
     splits, rule, seed = division.splits, division.duplicates, division.seed
     if not rule.compares:
         compared = splits.ratios and division.images
@@ -96,9 +96,9 @@ def divide(samples: Samples, pictures: Pictures, division: Division, executor: E
     component = found.component
     if rule.action == "drop":
         samples, more = _drop(samples, found.leader, rule.level)
-        component = np.arange(len(samples))  # no two of those that stay are the same
+        component = np.arange(len(samples))  # the remaining images are all different
         skips += more
-        notes.append(f"left out {counted(len(more), 'image')}, the same as another, level {rule.level}")
+        notes.append(f"left out {counted(len(more), 'image')} identical to others, level {rule.level}")
         if LIMITS[rule.level]:
             notes.append(f"{rule.level}: {LIMITS[rule.level]}")
     if splits.ratios is not None:
@@ -108,16 +108,18 @@ def divide(samples: Samples, pictures: Pictures, division: Division, executor: E
         notes += added
     elif rule.resplit:
         samples, moved = _gather(samples, component)
-        notes.append(f"moved {counted(moved, 'image')} to another split, so that no group of the same images is in two")
+        notes.append(
+            f"moved {counted(moved, 'image')} to another split, so that no group of identical images is in two"
+        )
     return Divided(samples, skips, notes, _leaks(samples, component))
 
 
 def exclude(
     samples: Samples, pictures: Pictures, other: str | Dataset, level: str, executor: Executor, progress: Progress
 ) -> tuple[Samples, list[Skip], tuple[tuple[str, str], ...]]:
-    """Leave out the samples whose image another set holds too, or the dataset that they are to be added to.
+    """Leave out samples whose image is also in another set, or in the dataset that they are to be added to.
 
-    Gives those that stay, those that do not, and the other set's images that cannot be decoded.
+    Returns the samples that stay, skips for those that do not, and the other set's images that cannot be decoded.
     """
     from wdstools.dedup.across import match
     from wdstools.planning.compiling import compile_matching, compile_search
@@ -139,11 +141,11 @@ def _refuse_given(samples: Samples, rule: DuplicateRule) -> None:
     names = {name for name in samples.texts("split") if name is not None}
     if rule.action == "group" and not rule.resplit and len(names) > 1:
         raise UsageError(
-            "the source gives the splits, and grouping would change them",
+            "the source defines the splits, and grouping would change them",
             code="splits-given",
             where=option("duplicates", "group"),
             got=", ".join(sorted(names)),
-            hint=f"add {option('resplit', True)} to move what leaks, or {option('splits', 'train=80,val=5,test=15')} "
+            hint=f"add {option('resplit', True)} to move what leaks, {option('splits', 'train=80,val=5,test=15')} "
             f"to divide again, or use {option('duplicates', 'drop')}",
         )
 
@@ -157,7 +159,7 @@ def _drop(samples: Samples, leader: NDArray[np.int64], level: str) -> tuple[Samp
 
 
 def _gather(samples: Samples, component: NDArray[np.int64]) -> tuple[Samples, int]:
-    """Bring each group to the split that holds most of it; of several, to the largest split."""
+    """Move each group to the split that holds most of it; in a tie, to the largest split."""
     names = samples.texts("split")
     totals = Counter(names)
     held: dict[int, Counter[str]] = {}

@@ -1,4 +1,4 @@
-"""Byte-identical images: one hashing pass over a source, so that copies of an image never lie in two splits."""
+"""Byte-identical images: one hashing pass over a source, so that copies of an image are never in two splits."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class HashTask:
 
 
 def hash_images(task: HashTask, tick: Tick) -> bytes:
-    """XXH3-128 of each image, 16 bytes each, one after the other; zeros for one that its archive cannot give."""
-    if task.pictures.rules.trailing == CUT:  # what is cut off makes no difference
+    """XXH3-128 of each image, 16 bytes each, concatenated; zeros for an image that its archive cannot yield."""
+    if task.pictures.rules.trailing == CUT:  # bytes to be cut off must not make a difference
         packed = list(images_as_packed(AlikeTask(task.pictures, task.samples)))
         tick(len(packed))
         return b"".join(xxh3_128_digest(data) if data else bytes(16) for data in packed)
@@ -76,7 +76,7 @@ def group_identical(samples: pa.Table, pictures: Pictures, executor: Executor, p
 
 
 def image_digests(samples: pa.Table, pictures: Pictures, executor: Executor, tick: Tick) -> NDArray[Any]:
-    """16 bytes of each image, which are the same for byte-identical ones."""
+    """16 bytes for each image, equal for byte-identical images."""
 
     def tasks() -> Iterator[HashTask]:
         for start in range(0, samples.num_rows, _ROWS_A_TASK):
@@ -86,9 +86,9 @@ def image_digests(samples: pa.Table, pictures: Pictures, executor: Executor, tic
 
 
 def count_identical(digests: dict[str, list[Any]]) -> tuple[dict[str, int], int]:
-    """The leak matrix (for each pair of splits, how many images are in both) and the number of surplus copies.
+    """The leak matrix (how many images are in both of each pair of splits) and the number of surplus copies.
 
-    ``digests`` holds, for each split, arrays of 64-bit image digests.
+    ``digests`` holds arrays of 64-bit image digests for each split.
     """
     unique = {split: each_once(np.concatenate(arrays)) for split, arrays in digests.items()}
     names = sorted(unique)

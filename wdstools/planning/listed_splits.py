@@ -1,4 +1,4 @@
-"""Splits that lists name, for very many samples: lines are spread by the order hash as samples are, so one range is in memory at a time."""
+"""Splits from lists, for very many samples: lines are spread by order hash like samples, with one range in memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LINES = 1 << 16
 
 
 class ListedSplits:
-    """Divides samples as lists say; ``skips`` are lines without a sample, and samples that no line names."""
+    """Divides samples according to lists; ``skips`` are lines without a sample, and samples that no line names."""
 
     def __init__(self, lists: Mapping[str, Sequence[str]], seed: int, scratch: str | None) -> None:
         self.skips: list[Skip] = []
@@ -52,7 +52,7 @@ class ListedSplits:
             self._lines += len(good)
 
     def _refuse_two_splits(self) -> None:
-        """Raise UsageError (``split-lists``) for the first line whose key another list has."""
+        """Raise UsageError (``split-lists``) for the first line whose key is also in another list."""
         found: list[tuple[int, bytes, int, int]] = []
         for number in self._spill.held():
             known: dict[bytes, int] = {}
@@ -69,7 +69,7 @@ class ListedSplits:
             note_listed({key: self._names[first]}, key, self._names[second])
 
     def divide(self, parts: Iterable[tuple[int, Samples]]) -> Iterator[tuple[int, Samples]]:
-        """The samples of each range that lists name, with their splits. Raises UsageError (``split-lists``)."""
+        """The samples of each range that are on a list, with their splits. Raises UsageError (``split-lists``)."""
         left = set(self._spill.held())
         found, key = 0, b""
         for number, samples in parts:
@@ -87,7 +87,7 @@ class ListedSplits:
         self._spill.close()
 
     def _wanted(self, number: int) -> dict[bytes, str]:
-        """The splits of the keys that lines of a range name."""
+        """The splits of the listed keys of a range."""
         wanted: dict[bytes, str] = {}
         table = self._spill.take(number)
         if table is not None:

@@ -1,4 +1,7 @@
-"""The choices that a dataset was packed with, as its provenance tells. It may come from anywhere, so nothing in it is believed to be of its kind."""
+"""The options that a dataset was packed with, from its provenance.
+
+It may come from anywhere, so the type of everything in it is checked.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
     from wdstools.options.pack import LayoutChoices
 
-#: Options of reading a source that provenance keeps.
+#: Options for reading a source that provenance records.
 _KEPT = (
     "captions", "several_captions", "path_column", "caption_column", "label_column", "split_column", "key_column",
     "name_encoding", "follow_links",
@@ -39,7 +42,7 @@ class MadeWith:
 
     @classmethod
     def told_by(cls, provenance: Mapping[str, Any]) -> MadeWith:
-        """What provenance tells of it; nothing where that says nothing."""
+        """What provenance says about it; empty if it says nothing."""
         options, recipe, template = (provenance.get(name) for name in ("options", "recipe", "template"))
         return cls(
             options if isinstance(options, dict) else {},
@@ -49,25 +52,25 @@ class MadeWith:
 
     @property
     def known(self) -> bool:
-        """Whether provenance told the options."""
+        """Whether provenance has the options."""
         return bool(self.options)
 
     def chosen(self, name: str, words: Sequence[str], usual: str) -> str:
-        """An option that is one of some words."""
+        """An option with one of the values ``words``, or the default ``usual``."""
         value = self.options.get(name)
         return value if isinstance(value, str) and value in words else usual
 
     def number(self, name: str, usual: int) -> int:
-        """An option that is a number above zero."""
+        """An option with a positive integer value, or the default ``usual``."""
         value = self.options.get(name)
         return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else usual
 
     def number_or_none(self, name: str) -> int | None:
-        """The same of one that need not be given."""
+        """An option with a positive integer value, or None."""
         return self.number(name, 0) or None
 
     def images(self, *, check: str = "header", max_pixels: int = DEFAULT_MAX_PIXELS) -> ImageRules:
-        """The rules for its images; ``check`` and ``max_pixels`` where provenance says nothing. Raises as ``encoding`` does."""
+        """The rules for its images; ``check`` and ``max_pixels`` are the defaults. Raises as ``encoding`` does."""
         return ImageRules(
             check=self.chosen("check", ("header", "decode"), check),
             max_pixels=self.number("max_pixels", max_pixels),
@@ -77,7 +80,7 @@ class MadeWith:
 
     @property
     def image_template(self) -> str:
-        """Where images lay below the source's root: what follows from it and the key is not in the index."""
+        """The template of image paths below the source's root; paths that follow from it and the key are not indexed."""
         base, image = (str(self.template.get(name) or "") for name in ("base", "image"))
         return f"{base}/{image}" if base and image else image
 
@@ -88,11 +91,11 @@ class MadeWith:
 
     @property
     def kept(self) -> dict[str, Any]:
-        """The options of reading the source that differ from the usual ones."""
+        """The options for reading the source that differ from the defaults."""
         return {name[2:]: value for name, value in self.template.items() if name[:2] == "--" and name[2:] in _KEPT}
 
     def layout(self, members: Sequence[str]) -> LayoutChoices:
-        """How the source was read; ``members`` are those beside the image."""
+        """How the source was read; ``members`` are those other than the image."""
         layout = self.kept
         if self.recipe in recipe_names():
             layout["recipe"] = self.recipe
@@ -104,7 +107,7 @@ class MadeWith:
 
     @property
     def encoding(self) -> Encoding | None:
-        """How images were re-encoded, if they were; raises FormatError (``provenance-damaged``) where that cannot be told."""
+        """How images were re-encoded, if at all; raises FormatError (``provenance-damaged``) if that cannot be read."""
         said = self.options.get("encoding")
         if said is None:
             return None
@@ -121,7 +124,7 @@ class MadeWith:
         except WdsError:
             pass
         raise FormatError(
-            "provenance does not tell how images were re-encoded",
+            "provenance does not say how images were re-encoded",
             code="provenance-damaged",
             where=PROVENANCE_PATH,
             got=repr(said)[:200],
@@ -130,7 +133,7 @@ class MadeWith:
 
     @property
     def splits(self) -> SplitRule:
-        """The rule by which the dataset was divided; of lists of keys only their digests are kept, see ``by_lists``."""
+        """The rule by which the dataset was split; of split lists only the digests are recorded, see ``by_lists``."""
         rule = self.options.get("splits")
         one, ratios = (rule.get("one"), rule.get("ratios")) if isinstance(rule, dict) else (None, None)
         weights: dict[str, Fraction] = {}
@@ -145,6 +148,6 @@ class MadeWith:
 
     @property
     def by_lists(self) -> bool:
-        """Whether lists of keys said which split each sample was of."""
+        """Whether split lists decided the split of each sample."""
         rule = self.options.get("splits")
         return isinstance(rule, dict) and bool(rule.get("lists"))

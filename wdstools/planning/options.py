@@ -1,4 +1,4 @@
-"""Packing options as people give them, turned into the one frozen value that decides a pack."""
+"""Packing options as the user gives them, turned into the one frozen value that decides a pack."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackOptions:
-    """Everything that decides the bytes of a pack, beside the source; ``make_options`` makes them.
+    """Everything besides the source that decides the bytes of a pack; ``make_options`` makes it.
 
-    The fields mean what the choices of the same name mean in ``PackChoices``; ``images`` holds those that each image is asked.
+    The fields mean the same as in ``PackChoices``; ``images`` holds the rules that apply to each image.
     """
 
     layout: ShardLayout
@@ -65,14 +65,14 @@ class PackOptions:
 
 
 def make_options(**choices: Unpack[PackChoices]) -> PackOptions:
-    """What people chose, as the value that decides a pack; list files and the ``like`` manifest are read here.
+    """The user's choices as the value that decides a pack; split lists and the ``like`` manifest are read here.
 
-    The choices that concern the source's layout and this run are not in it. Raises UsageError for what cannot be.
+    Choices about the source's layout or about this run are not in it. Raises UsageError for invalid choices.
     """
     chosen = settle(PackChoices, choices)
     resize, convert, only, like = chosen["resize"], chosen["convert"], chosen["only"], chosen["like"]
     if convert is not None and only is not None:
-        raise UsageError(f"{option('only')} and {option('convert')} exclude each other")
+        raise UsageError(f"{option('only')} and {option('convert')} cannot be combined")
     _refuse_idle(chosen)
     encoding = None
     if resize is not None or convert is not None:
@@ -110,7 +110,7 @@ def make_options(**choices: Unpack[PackChoices]) -> PackOptions:
 
 
 def _refuse_idle(chosen: PackChoices) -> None:
-    """Raise UsageError for a choice that would do nothing beside the others."""
+    """Raise UsageError for a choice that has no effect together with the others."""
     usual = settle(PackChoices, {})
     encodes = chosen["resize"] is not None or chosen["convert"] is not None
     idle = {
@@ -119,17 +119,17 @@ def _refuse_idle(chosen: PackChoices) -> None:
     }
     for name, (does_nothing, needs) in idle.items():
         if does_nothing and chosen[name] != usual[name]:  # type: ignore[literal-required]
-            raise UsageError(f"{option(name)} does nothing without {needs}", code="option-idle", where=option(name))
+            raise UsageError(f"{option(name)} has no effect without {needs}", code="option-idle", where=option(name))
     if chosen["quality"] != usual["quality"] and chosen["convert"] == "png":
-        raise UsageError(f"{option('quality')} does nothing for png", code="option-idle", where=option("quality"))
+        raise UsageError(f"{option('quality')} has no effect for png", code="option-idle", where=option("quality"))
     if chosen["shard_bytes"] is not None and (chosen["shards"] is not None or chosen["like"] is not None):
         other = option("shards") if chosen["shards"] is not None else option("like")
         raise UsageError(
-            f"{option('shard_bytes')} does nothing beside {other}", code="option-idle", where=option("shard_bytes")
+            f"{option('shard_bytes')} has no effect with {other}", code="option-idle", where=option("shard_bytes")
         )
 
 
-#: Whatever somebody may have meant as a share.
+#: Anything that may have been meant as a ratio.
 _NUMBER_RE = re.compile(r"[+-]?[0-9]*[.,]?[0-9]+(e[+-]?[0-9]+)?\s*%?", re.IGNORECASE)
 
 
@@ -154,13 +154,13 @@ def split_rule(given: Sequence[str]) -> SplitRule:
             )
         if "," in path and "=" in path and not os.path.exists(path):
             raise UsageError(
-                "not ratios", where=option("splits", entry), expected="numbers, as train=80,val=5,test=15", got=entry
+                "not ratios", where=option("splits", entry), expected="numbers, like train=80,val=5,test=15", got=entry
             )
         if not path or (_NUMBER_RE.fullmatch(path) and not os.path.exists(path)):
             raise UsageError(
-                "not ratios, and no files",
+                "neither ratios nor a file",
                 where=option("splits", entry),
-                expected="weights above 0 in all, as train=80,val=5,test=15, or a list's file",
+                expected="ratios with a positive sum, like train=80,val=5,test=15, or the file of a list",
                 got=entry,
             )
         if name in lists:

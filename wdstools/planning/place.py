@@ -1,7 +1,7 @@
-"""Which sample lies in which shard, and where: a pure function of keys, seed and counts.
+"""Which sample goes into which shard, and where: a pure function of keys, seed and counts.
 
-Nothing here opens a file. The order of the listing does not matter, and a shard's content depends on its own samples
-alone: that is what makes packing the same on any number of workers and after any interruption.
+Nothing here opens a file. The order of the listing does not matter, and a shard's content depends only on its own
+samples, so packing gives the same result on any number of workers and after any interruption.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ShardLayout:
-    """How a split is divided: by samples or about by bytes a shard, into a given number, or as another manifest is."""
+    """How a split is divided: by samples or bytes per shard, into a number of shards, or like another manifest."""
 
     shard_samples: int | None
     shards: int | None
@@ -35,7 +35,7 @@ class ShardLayout:
     shard_bytes: int | None = None
 
     def count(self, split: str, samples: int) -> int:
-        """Number of shards of a split with this many scanned samples."""
+        """The number of shards of a split with this many samples."""
         if self.like is not None:
             if split not in self.like.splits:
                 raise UsageError(
@@ -47,24 +47,25 @@ class ShardLayout:
         return self.shards or usual_shards(samples, self.shard_samples)
 
     def by_bytes(self, sample_bytes: int) -> ShardLayout:
-        """The layout whose shards have about ``shard_bytes``, where a sample takes so many."""
+        """The layout whose shards have about ``shard_bytes``, if a sample takes ``sample_bytes``."""
         assert self.shard_bytes is not None
         return replace(self, shard_samples=max(1, self.shard_bytes // sample_bytes))
 
 
-#: Samples in a shard, on average, unless somebody says otherwise; and how many shards a small split has, if each has so many.
+#: The default average number of samples in a shard; and the number of shards of a small split, if each gets enough
+#: samples.
 _USUAL_SAMPLES, _FEW_SHARDS, _FEW_SAMPLES = 10_000, 4, 1_000
 
 
 def usual_shards(samples: int, shard_samples: int | None) -> int:
-    """Number of shards of a split: of ``shard_samples`` each, or of 10,000, but up to four of 1,000, so that a few workers share."""
+    """The number of shards of a split: of ``shard_samples`` or 10,000, but up to four of 1,000, for several workers."""
     if shard_samples is not None:
         return -(-samples // shard_samples)
     return max(-(-samples // _USUAL_SAMPLES), min(_FEW_SHARDS, samples // _FEW_SAMPLES))
 
 
 def place(samples: Samples, layout: ShardLayout) -> tuple[NDArray[np.int64], tuple[tuple[str, int, int, int], ...]]:
-    """Sort samples with different keys and with splits into shards; gives their rows in order, and shards' bounds."""
+    """Sort samples, which have splits, into shards; returns their rows in order, one per key, and the shards' bounds."""
     hashes = samples.numbers("order_hash")
     order, _ = in_order(samples)
     given, known = samples.named("split")
@@ -76,7 +77,7 @@ def place(samples: Samples, layout: ShardLayout) -> tuple[NDArray[np.int64], tup
     start = 0
     for code, split in enumerate(names):
         rows = order[codes[order] == code]
-        if not len(rows) and layout.like is None:  # every sample of it was left out
+        if not len(rows) and layout.like is None:  # all its samples were left out
             continue
         count = layout.count(split, len(rows))
         numbers = shards_of(hashes[rows], count)
@@ -89,7 +90,7 @@ def place(samples: Samples, layout: ShardLayout) -> tuple[NDArray[np.int64], tup
 
 
 def place_among(samples: Samples, counts: Mapping[str, int]) -> dict[tuple[str, int], NDArray[np.int64]]:
-    """The rows of each shard that gets any, in order, where each split has a number of shards already."""
+    """The rows of each shard that gets any, in order; each split already has its number of shards."""
     hashes = samples.numbers("order_hash")
     order, _ = in_order(samples)
     codes, names = samples.named("split")
@@ -115,20 +116,20 @@ def hash_keys(samples: Samples, hash_key: Callable[[bytes], int]) -> NDArray[np.
 
 
 def refuse_names(names: Iterable[str]) -> None:
-    """Raise UsageError (``split-name``) for what cannot be the name of a split."""
+    """Raise UsageError (``split-name``) for an invalid name of a split."""
     for name in names:
         if not is_split_name(name):
             raise UsageError(
                 "not a split name",
                 code="split-name",
                 got=name,
-                expected="letters, digits, _ and -, without 'tar' in it",
+                expected="letters, digits, _ and -, not containing 'tar'",
                 hint=f"rename the folder, or name the split with {option('splits')}",
             )
 
 
 def refuse_empty(split: str, edges: NDArray[np.int64], layout: ShardLayout) -> None:
-    """An empty shard trips several readers, so it is not planned; ``--like`` must keep its number of shards."""
+    """Refuse an empty shard, which several readers cannot handle; ``--like`` must keep its number of shards."""
     if layout.like is None and np.any(edges[:-1] == edges[1:]):
         raise UsageError(
             "a shard would be empty",
@@ -140,7 +141,7 @@ def refuse_empty(split: str, edges: NDArray[np.int64], layout: ShardLayout) -> N
 
 
 def in_order(samples: Samples) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows by order hash, those of one hash by key, and of each key only that whose image path is smallest; the others."""
+    """Rows by order hash and then key, for each key only the one with the smallest image path; and the other rows."""
     hashes = samples.numbers("order_hash")
     order = np.argsort(hashes, kind="stable")
     tied = np.flatnonzero(hashes[order][1:] == hashes[order][:-1])

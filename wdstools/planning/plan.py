@@ -34,8 +34,8 @@ class PackPlan:
     """Every sample in its place. ``order`` lists the rows of ``samples`` by split, shard, order hash and key.
 
     ``bounds`` lists, for each shard in manifest order, its split, number and half-open range of ``order``. The table is
-    not sorted: that would be a second copy of it. ``leaks`` counts groups of same images in both of two splits, where
-    images were compared; ``split_in_key`` tells that keys begin with their split.
+    not sorted: that would make a second copy of it. ``leaks`` counts groups of identical images in both of two splits,
+    if images were compared; ``split_in_key`` says that keys begin with their split.
     """
 
     samples: pa.Table
@@ -48,7 +48,7 @@ class PackPlan:
 
     @property
     def count(self) -> int:
-        """How many samples."""
+        """The number of samples."""
         return int(self.samples.num_rows)
 
     def rows(self, start: int, stop: int) -> pa.Table:
@@ -56,15 +56,15 @@ class PackPlan:
         return Samples(self.samples.drop_columns(["order_hash"])).take(self.order[start:stop]).table
 
     def first(self) -> pa.Table:
-        """Samples among which are those with the smallest order hashes, by which the size of all is estimated."""
+        """Samples that include those with the smallest order hashes, from which the size of all is estimated."""
         return self.samples
 
     def files(self, without: Collection[str] = ()) -> int:
-        """How many files the samples are made of, ``without`` those of some keys."""
+        """The number of files that the samples are made of, ``without`` those of some keys."""
         return files_of(self.samples, without)
 
     def let_go(self) -> PackPlan:
-        """The plan without its samples: of a million they take 200 MB."""
+        """The plan without its samples: a million take 200 MB."""
         return replace(self, samples=pa.table({}))
 
 
@@ -74,9 +74,9 @@ Planned: TypeAlias = "PackPlan | RangedPlan"
 def make_plan(
     listing: Listing, options: PackOptions, executor: Executor, progress: Progress, scratch: str | None = None
 ) -> tuple[Planned, list[str]]:
-    """Decide image type, splits, shards and order; the only reading is that of images when splits are made by ratio.
+    """Decide image type, splits, shards and order; only images are read, and only if they have to be compared.
 
-    Very many samples are planned range by range, in a file without a name in the folder ``scratch``.
+    Very many samples are planned range by range, in an unnamed file in the folder ``scratch``.
     """
     if by_ranges(listing, options):
         from wdstools.planning.ranges import RangedPlanning  # late: few have so many
@@ -105,7 +105,7 @@ def make_plan(
 class Slices:
     """Each shard's split, number and samples, the latter as Arrow IPC bytes that travel to a worker.
 
-    They are asked for twice, to know the plan by and to write the shards; where they are few they are made once.
+    They are needed twice, to identify the plan and to write the shards; if they are few, they are made only once.
     """
 
     def __init__(self, plan: Planned) -> None:
@@ -121,5 +121,5 @@ class Slices:
             yield split, number, to_ipc(self._plan.rows(start, stop))
 
 
-#: So many take about 20 MB.
+#: This many take about 20 MB.
 _HELD_SAMPLES = 1 << 17

@@ -1,4 +1,4 @@
-"""Fingerprints of a set of images, wherever they are: a dataset, a folder or archive, or hashes that were handed out."""
+"""Fingerprints of a set of images from any place: a dataset, a folder or archive, or a file of hashes."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ if TYPE_CHECKING:
 
 
 _LUMA_BYTES = LUMA_SIDE * LUMA_SIDE
-#: So many images are written together: their small pictures take 8 MB.
+#: How many images are written together: their small pictures take 8 MB.
 _HANDED_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class PrintedSet:
-    """Images of one set, sorted by key. ``dataset`` and its ``places`` (shard, row) are there where it is a dataset."""
+    """The images of one set, sorted by key. For a dataset, ``dataset`` and ``places`` (shard, row) are set."""
 
     name: str
     keys: Sequence[str]
@@ -73,17 +73,17 @@ class PrintedSet:
     splits: Sequence[str]
     unreadable: tuple[tuple[str, str], ...] = ()
     dataset: Dataset | None = None
-    #: What is proved of the images: a folder or a file of hashes has no digests.
+    #: What is proved about the images: a folder or a file of hashes has no digests.
     proved: Proved = Proved.NOTHING
     places: NDArray[np.int64] | None = None
-    #: Kept while the set is: what a compressed archive was unpacked to goes with its source.
+    #: Kept as long as the set: the unpacked copy of a compressed archive is removed with its source.
     source: object = None
 
 
 def print_set(
     path: str | Dataset, cache: str | None, executor: Executor, progress: Progress, *, pixels: bool = True
 ) -> PrintedSet:
-    """The fingerprints of what lies at a path; without ``pixels`` a dataset is compared by its indexes alone.
+    """The fingerprints of what is at a path; without ``pixels``, a dataset is compared by its indexes alone.
 
     Raises UsageError, NotFoundError, FormatError, IntegrityError, StoreError.
     """
@@ -98,7 +98,7 @@ def print_set(
 
 
 def opened(path: str) -> Dataset | None:
-    """The dataset at a path; None where images or hashes are."""
+    """The dataset at a path; None if there are images or hashes."""
     there = "://" in path or os.path.exists(os.path.join(path, MANIFEST_PATH))
     return open_dataset(path) if there else None
 
@@ -145,12 +145,12 @@ def _of_dataset(
 
 
 def wide_text(parts: Sequence[pa.Array]) -> pa.ChunkedArray:
-    """Texts of many shards, which may be more than 2 GiB together: of no more are offsets of 32 bits."""
+    """Texts of many shards, which may exceed 2 GiB together, the limit of 32-bit offsets."""
     return pa.chunked_array(parts, pa.string()).cast(pa.large_string())
 
 
 def hash_place(dataset: Dataset, cache: str | None) -> HashPlace:
-    """Where the hashes of a dataset are kept. Raises UsageError, and StoreError where a link leads from there to elsewhere."""
+    """Where the hashes of a dataset are kept. Raises UsageError, and StoreError if a link leads outside that place."""
     place = HashPlace.of(dataset, cache)
     if not place.cached and isinstance(place.store, LocalStore):
         require_inside(place.store.path, [place.key(entry) for _, entry in dataset.manifest.shards])
@@ -158,7 +158,7 @@ def hash_place(dataset: Dataset, cache: str | None) -> HashPlace:
 
 
 def proved_of(dataset: Dataset, *, pixels: bool) -> Proved:
-    """What is proved of a dataset's images and of their labels and captions, where they are compared."""
+    """What is proved about a dataset's images, and about their labels and captions if they are compared."""
     proved = dataset.proved_by_samples if pixels else Proved.FORGER
     return proved if dataset.anchored and dataset.manifest.has_values else weakest(proved, Proved.ACCIDENT)
 
@@ -170,9 +170,9 @@ def look_up(
     versions: Mapping[str, str],
     executor: Executor,
 ) -> NDArray[np.uint8]:
-    """The small pictures of images, each by the number of its shard and its row there; each shard is read once, by a worker.
+    """The small pictures of images, given by shard number and row; each shard is read once, by a worker.
 
-    ``kept`` are the shards, and the SHA-256 of the file that holds the hashes of each.
+    ``kept`` are the shards, each with the SHA-256 of the file that holds its hashes.
     """
     shard, row = at
     with translated(tempfile.gettempdir()):
@@ -190,7 +190,7 @@ def look_up(
 
 
 class _Files(NamedTuple):
-    """The image files of a source, in order of the keys that they would have, or of their paths; and those that cannot be had."""
+    """The image files of a source, sorted by the keys that they would have or by path; and those not readable."""
 
     table: pa.Table
     opener: SourceOpener
@@ -201,7 +201,7 @@ class _Files(NamedTuple):
 def _files_of(path: str) -> _Files:
     source, listing = listed(path)
     if listing is not None and not listing.image_types:
-        raise UsageError("no images are here", code="no-images", where=path)
+        raise UsageError("there are no images here", code="no-images", where=path)
     samples = None if listing is None else with_keys(listing, 0).samples
     known = frozenset() if samples is None else frozenset(image_paths(samples.table))
     more = more_images(source, listing, known)
@@ -214,13 +214,13 @@ def _files_of(path: str) -> _Files:
         lost = lost_images(listing.skips)
     table = pa.concat_tables(tables) if tables else None
     if table is None or not table.num_rows:
-        raise UsageError("no images are here", code="source-empty", where=path)
+        raise UsageError("there are no images here", code="source-empty", where=path)
     opener = more.opener if more is not None else listing.opener  # type: ignore[union-attr]
     return _Files(table.sort_by("key"), opener, lost, source)
 
 
 def _of_source(path: str, executor: Executor, progress: Progress) -> PrintedSet:
-    """Every image file counts: those of samples by the key that they would have, others by their path."""
+    """Fingerprints of every image file: those of samples by the key that they would have, others by their path."""
     files = _files_of(path)
     order = np.arange(files.table.num_rows)
     pictures = Pictures(files.opener, as_they_lie=True)
@@ -233,7 +233,7 @@ def _of_source(path: str, executor: Executor, progress: Progress) -> PrintedSet:
 
 
 def images_with_keys(path: str, keys: Collection[str]) -> Iterator[tuple[str, bytes]]:
-    """Some images of a folder, an archive or a file of hashes, which has a small gray picture of each."""
+    """Some images of a folder, an archive, or a file of hashes, which has a small gray picture of each."""
     if path.endswith(".parquet") and os.path.isfile(path) and is_handed_out(path):
         table = read_handed_out(path, library_versions()["hashes"])
         table = table.filter(pc.is_in(table.column("key"), pa.array(keys, pa.string())))
@@ -255,7 +255,7 @@ def _as_png(luma: NDArray[np.uint8]) -> bytes:
 
 
 def _pictures_of(samples: pa.Table) -> pa.Table:
-    """What it takes to find the images of a table of samples, and to name them, as plain columns."""
+    """The columns needed to find and name the images of a table of samples, as plain columns."""
     names = ("key", "split", "image_dir", "stem", "image_suffix", "image_entry")
     kinds = (*[pa.large_string()] * 5, pa.large_binary())
     columns = dict(zip(names, text_columns(samples, names), strict=True))
@@ -280,9 +280,9 @@ def _of_file(path: str) -> PrintedSet:
 def hand_out_images(
     path: str, target: str, executor: Executor, progress: Progress
 ) -> tuple[int, tuple[tuple[str, str], ...]]:
-    """Write the hashes of a folder or archive of images to one file that needs no pictures.
+    """Write the hashes of a folder or archive of images to one file, which can be used without the images.
 
-    Gives how many of them can be decoded, and which cannot.
+    Returns how many of them can be decoded, and which cannot.
     """
     printed = print_set(path, None, executor, progress)
     with translated(tempfile.gettempdir()):
@@ -295,7 +295,7 @@ def hand_out_images(
 
 
 def _parts_of(printed: PrintedSet) -> Iterator[pa.Table]:
-    """What is handed out of images, some at a time."""
+    """The tables to hand out, some images at a time."""
     prints, count = printed.prints, len(printed.keys)
     turns, upright = np.ones((count, 1), np.uint8), np.zeros((count, 10), np.uint64)
     turned = prints.turned
@@ -322,7 +322,7 @@ def _parts_of(printed: PrintedSet) -> Iterator[pa.Table]:
 
 
 def hand_out(dataset: Dataset, path: str, cache: str | None) -> int:
-    """Write the hashes of a dataset, which are kept already, to one file that needs no pictures; gives how many."""
+    """Write a dataset's stored hashes to one file, which can be used without the images; returns their number."""
     place, versions = hash_place(dataset, cache), library_versions()
     tables = []
     for split, entry in dataset.manifest.shards:

@@ -1,7 +1,7 @@
-"""What a plan by ranges gives to workers: the keys of some samples, and one range of the order hash, sorted.
+"""The work of a plan by ranges that workers do: making keys for some samples, and sorting one range of the order hash.
 
-Tables go there and come back, so that hosts need no common disk; a few of them are under way at a time, so that the memory of
-who asks stays the same however many samples and workers there are.
+Tables go there and back, so that hosts need no shared disk. Only a few are in flight at a time, so that the caller's
+memory does not grow with the number of samples or workers.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from wdstools.results import Skip
     from wdstools.sources.base import Listing
 
-#: So many bytes of tables are under way at once, there and back, or one table.
+#: The bytes of tables in flight at once, there and back; at least one table.
 _UNDER_WAY_BYTES, _WAYS = 256 << 20, 2
 
 
 @dataclass(frozen=True, slots=True)
 class KeyRule:
-    """How keys are made and samples chosen: ``listing`` has no samples and nothing to read them with."""
+    """How keys are made and samples chosen; ``listing`` is stripped of its samples and its opener."""
 
     travels_once: ClassVar[bool] = True
 
@@ -58,7 +58,7 @@ class KeyTask:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """Samples, and those that were left out; ``repeated`` counts how many had a key that another has."""
+    """Samples, and those left out; ``repeated`` counts those whose key another sample has."""
 
     samples: Samples
     skips: tuple[Skip, ...]
@@ -66,7 +66,7 @@ class Chosen:
 
 
 def make_keys(task: KeyTask, tick: Tick) -> Chosen:
-    """The samples that can be packed as far as names tell, with key and order hash; by ratio with the hash of their split."""
+    """The samples that can be packed, judging by names, with key and order hash; for ratios, with a split hash."""
     rule = task.rule
     keyed = fitting(replace(rule.listing, samples=task.samples), rule.options, rule.decided)
     samples, seed = keyed.samples, rule.options.layout.seed
@@ -88,7 +88,7 @@ Task = TypeVar("Task", KeyTask, SortTask)
 
 
 def sort_range(task: SortTask, tick: Tick) -> Chosen:
-    """The samples in order, one of each key."""
+    """The samples in order, one per key."""
     del tick
     samples = Samples(task.samples)
     order, others = in_order(samples)
@@ -98,7 +98,7 @@ def sort_range(task: SortTask, tick: Tick) -> Chosen:
 def some_at_a_time(
     executor: Executor, work: Work[Task, Value], tasks: Iterable[Task], tick: Tick | None = None
 ) -> Iterator[Value]:
-    """What workers make of each task, in order; as many are under way at once as the size of their tables allows."""
+    """The results of the tasks, in order, with as many in flight at once as the size of their tables allows."""
     for some in _by_size(tasks):
         yield from run_all(executor, work, some, tick)
 

@@ -1,4 +1,4 @@
-"""Splits by ratio of very many samples: exact counts and groups of identical images, with one range in memory at a time."""
+"""Splits by ratio for very many samples: exact counts and groups of identical images, with one range in memory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class RatioSplits:
-    """Divides samples by ratio. Without ``pictures`` there is nothing to compare: each sample is its own."""
+    """Divides samples by ratio. Without ``pictures`` there is nothing to compare: no two samples are identical."""
 
     pictures: Pictures | None
     executor: Executor
@@ -37,9 +37,9 @@ class RatioSplits:
     notes: list[str] = field(default_factory=list)
 
     def divide(self, parts: Iterable[tuple[int, Samples]], ratios: Mapping[str, Fraction]) -> Spill[tuple[str, int]]:
-        """The samples of all ranges, which have their ``split_hash``, by split and range, one of each key.
+        """The samples of all ranges, which have a ``split_hash``, by split and range, one per key.
 
-        The counts of each label are exact; groups of identical images are placed first, then single ones.
+        The counts of each label are exact; groups of identical images are placed first, then single images.
         """
         counts = Counter[str]()
         held: Spill[int] = Spill(self.scratch)
@@ -61,7 +61,7 @@ class RatioSplits:
         return placed
 
     def _place_groups(self, held: Spill[int], room: Room, total: int) -> dict[int, dict[bytes, int]]:
-        """The splits of images that stand in several samples, by range and key."""
+        """The splits of images that occur in several samples, by range and key."""
         if self.pictures is None:
             return {}
         digests: Spill[int] = Spill(self.scratch)
@@ -89,14 +89,14 @@ def _labels(samples: Samples) -> list[str]:
 
 
 def _add_digests(spill: Spill[int], number: int, samples: Samples, digests: NDArray[np.uint64]) -> None:
-    """What it takes to place a group of identical images: by the digest's first word, so that each group is in one range."""
+    """Add what places groups of identical images, by the digest's first word, so that a group is in one range."""
     columns = {name: samples.table.column(name) for name in ("split_hash", "order_hash", "label", "key")}
     made = Samples(pa.table({**columns, "first": digests[:, 0], "second": digests[:, 1]}))
     spread(spill, made.with_column("range", [np.full(len(samples), number, np.int32)], pa.int32()), "first")
 
 
 def _repeated(table: pa.Table) -> list[tuple[Any, ...]]:
-    """Split hash, order hash, label, range, key and digest of the rows whose digest others have too."""
+    """Split hash, order hash, label, range, key and digest of the rows whose digest is not unique."""
     samples = Samples(table)
     digests = np.stack((samples.numbers("first"), samples.numbers("second")), axis=1)
     _, number, times = np.unique(digests, axis=0, return_inverse=True, return_counts=True)
@@ -115,7 +115,7 @@ _Cut = tuple[int, int] | None
 def _cuts(
     held: Spill[int], fixed: Mapping[int, Mapping[bytes, int]], room: Room, scratch: str | None
 ) -> dict[str, list[_Cut]]:
-    """Of each label, the split hash and order hash of the first single sample of each split but the first; None: there is none."""
+    """For each label, split and order hash of the first single sample of each split but the first; None without."""
     singles: Spill[int] = Spill(scratch)
     for number in ranges():
         table = held.take(number)
@@ -147,7 +147,7 @@ def _cuts(
 
 
 def _chosen(samples: Samples, fixed: Mapping[bytes, int], cuts: Mapping[str, list[_Cut]]) -> NDArray[np.int64]:
-    """The number of each sample's split."""
+    """The number of the split of each sample."""
     hashes, others = samples.numbers("split_hash"), samples.numbers("order_hash")
     codes, names = samples.named("label")
     chosen = np.zeros(len(samples), np.int64)

@@ -1,7 +1,8 @@
-"""A plan of very many samples, range by range of the order hash: memory holds one range, a file without a name the rest.
+"""A plan of very many samples, by ranges of the order hash: one range is in memory, the rest in an unnamed file.
 
-A shard is a range of the order hash within a split, so sorting range by range gives the order of all; a key lies in one range,
-so what repeats is seen there. The plan is the one that is made of everything at once, for any number of ranges.
+A shard is a range of the order hash within a split, so sorting range by range gives the total order. A key is in
+exactly one range, so repeated keys are found there. For any number of ranges, the plan is the same as one made all at
+once.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ _PART_ROWS = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class RangedPlan:
-    """As ``PackPlan``, with the samples of each split and range in a spill; ``counts`` holds how many there are, by split."""
+    """Like ``PackPlan``, with the samples of each split and range in a spill; ``counts`` has their numbers, by split."""
 
     spill: Spill[tuple[str, int]]
     counts: Mapping[str, tuple[int, ...]]
@@ -56,7 +57,8 @@ class RangedPlan:
     split_in_key: bool = False
     leaks: Mapping[str, int] | None = None
     _latest: dict[tuple[str, int], pa.Table] = field(default_factory=dict, repr=False)
-    #: Where each shard begins; of each split where it begins, and the ends of its ranges: made once, for shards are many.
+    #: Where each shard begins; for each split, where it begins and the ends of its ranges. Made once: there are many
+    #: shards.
     _starts: list[int] = field(init=False, repr=False)
     _splits: dict[str, tuple[int, NDArray[np.int64]]] = field(init=False, repr=False)
 
@@ -68,11 +70,11 @@ class RangedPlan:
 
     @property
     def count(self) -> int:
-        """How many samples."""
+        """The number of samples."""
         return sum(map(sum, self.counts.values()))
 
     def rows(self, start: int, stop: int) -> pa.Table:
-        """The samples of one shard, which lie there in the order of all."""
+        """The samples of one shard, which are stored in order."""
         if start == stop:
             return self._empty()
         split = self.bounds[bisect.bisect_right(self._starts, start) - 1][0]
@@ -88,11 +90,11 @@ class RangedPlan:
         return _plain(joined(parts).drop_columns(["order_hash"])) if parts else self._empty()
 
     def first(self) -> pa.Table:
-        """Samples among which are those with the smallest order hashes, by which the size of all is estimated."""
+        """Samples that include those with the smallest order hashes, from which the size of all is estimated."""
         return _first(self.spill, self.counts)
 
     def files(self, without: Collection[str] = ()) -> int:
-        """How many files the samples are made of, ``without`` those of some keys."""
+        """The number of files that the samples are made of, ``without`` those of some keys."""
         return files_of_parts(self._parts, without)
 
     def let_go(self) -> RangedPlan:
@@ -131,11 +133,12 @@ class RangedPlanning:
         self.decided = decide_members(listing, options)
         self.skips: list[Skip] = list(listing.skips)
         self.notes: list[str] = []
-        #: Splits of the source of which no sample is left: a dataset that is to be like another has shards of them, empty.
+        #: Splits of the source with no samples left: with ``like``, the dataset still has shards of them, which are
+        #: empty.
         self.emptied: set[str] = set()
 
     def plan(self) -> tuple[RangedPlan, list[str]]:
-        """The plan, and notes for people."""
+        """The plan, and notes for the user."""
         split_in_key = self._split_in_key()
         spill = self._spread(split_in_key=split_in_key)
         ratios = self.options.splits.ratios
@@ -164,7 +167,7 @@ class RangedPlanning:
             yield replace(self.listing, samples=joined([samples.slice(start, _PART_ROWS)]))
 
     def _split_in_key(self) -> bool:
-        """Whether keys begin with their split: as the listing says, or where two splits have samples of one name."""
+        """Whether keys begin with their split: the listing says so, or two splits have samples of the same name."""
         listing = self.listing
         if listing.split_in_key is not None or not _has_several_splits(listing.samples):
             return bool(listing.split_in_key)
@@ -182,7 +185,7 @@ class RangedPlanning:
         return shared is not None
 
     def _spread(self, *, split_in_key: bool) -> Spill[int]:
-        """What can be packed as far as names tell, by range."""
+        """The samples that can be packed, judging by names alone, by range."""
         spill: Spill[int] = Spill(self.scratch)
         left = 0
         with under_way(self.progress, "plan", self.listing.samples.num_rows, "samples") as tick:
@@ -197,7 +200,7 @@ class RangedPlanning:
         return spill
 
     def _sorted(self, spill: Spill[int]) -> Iterator[tuple[int, Samples]]:
-        """Each range in order, one sample of each key."""
+        """Each range in order, one sample per key."""
         repeated = 0
         numbers = sorted(spill.held())
         tasks = (SortTask(spill.whole(number)) for number in numbers)
@@ -210,7 +213,7 @@ class RangedPlanning:
         self.notes += note_of_repeated(self.listing, repeated)
 
     def _given(self, spill: Spill[int]) -> Spill[tuple[str, int]]:
-        """By split and range, where the source, a choice or lists name the splits."""
+        """The samples by split and range, if the source, an option or lists decide the splits."""
         placed: Spill[tuple[str, int]] = Spill(self.scratch)
         lists = self.options.splits.lists
         if lists is not None:
@@ -224,7 +227,7 @@ class RangedPlanning:
         for number, samples in self._sorted(spill):
             found, skips, notes = assign_splits(samples, self.options.splits, seed=self.options.layout.seed)
             self.skips += skips
-            self.notes += [note for note in notes if note not in self.notes]  # each range gives them
+            self.notes += [note for note in notes if note not in self.notes]  # each range may repeat them
             shelve(placed, number, found)
         return placed
 
@@ -247,7 +250,7 @@ class RangedPlanning:
 
 
 def _first(placed: Spill[tuple[str, int]], counts: Mapping[str, tuple[int, ...]]) -> pa.Table:
-    """The samples of the first ranges, until there are as many as the size of all is estimated by."""
+    """The samples of the first ranges, until there are enough to estimate the size of all."""
     parts: list[pa.Table] = []
     for number in ranges():
         parts += [placed.whole((split, number)) for split in counts if counts[split][number]]
@@ -257,7 +260,7 @@ def _first(placed: Spill[tuple[str, int]], counts: Mapping[str, tuple[int, ...]]
 
 
 def _plain(table: pa.Table) -> pa.Table:
-    """The table with the dictionaries of its own values alone: what it holds decides its bytes, not where it was cut from."""
+    """The table with dictionaries of only its own values, so that its bytes do not depend on where it was cut from."""
     for at, column in enumerate(table.schema):
         if pa.types.is_dictionary(column.type):
             table = table.set_column(at, column, to_array(to_list(table.column(at)), column.type))

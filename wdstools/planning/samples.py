@@ -1,4 +1,4 @@
-"""The samples of a listing that can be packed: each with its key, one of each key, of one image type."""
+"""The samples of a listing that can be packed: each with its key, one per key, of one image type."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from wdstools.sources.base import Listing
 
 
-#: What provenance says of the keys of a dataset that begin with their split.
+#: What provenance says about keys that begin with their split.
 SPLIT_IN_KEY = "{split}/{key}"
 
 
 @dataclass(frozen=True, slots=True)
 class Keyed:
-    """Samples with keys, those that can have none, and whether keys begin with the split."""
+    """Samples with keys, skips for those that cannot have one, and whether keys begin with the split."""
 
     samples: Samples
     skips: list[Skip]
@@ -40,7 +40,7 @@ class Keyed:
 def with_keys(listing: Listing, seed: int, limit: int = KEY_BYTES) -> Keyed:
     """The samples with a ``key`` of at most ``limit`` bytes and its ``order_hash``; ids that cannot have one are skipped.
 
-    Where names of two splits are the same, every key begins with its split, which the notes tell: both samples stay.
+    If two splits have samples of the same name, every key begins with its split, so both stay; the notes say so.
     """
     given = bool(listing.split_in_key)
     samples, skips = _with_keys(listing, seed, limit, split_in_key=given)
@@ -51,14 +51,14 @@ def with_keys(listing: Listing, seed: int, limit: int = KEY_BYTES) -> Keyed:
 
 
 def note_of_splits(key: str) -> str:
-    """What to tell where samples of two splits have one name."""
-    return f"keys begin with their split: several splits have samples of one name, as {key}"
+    """The note for samples of the same name in several splits."""
+    return f"keys begin with their split, because several splits have samples of the same name, like {key}"
 
 
 def image_extension(types: Mapping[str, int], *, only: str | None, convert: str | None) -> str:
-    """The one image extension of a dataset: what was asked for, otherwise the type of most of the images.
+    """The one image extension of a dataset: the requested one, otherwise that of most images.
 
-    Raises UsageError where no image is of a type that goes into shards as it is.
+    Raises UsageError if no image is of a type that can be stored unchanged.
     """
     if convert or only:
         return convert or only or ""
@@ -66,7 +66,7 @@ def image_extension(types: Mapping[str, int], *, only: str | None, convert: str 
     if storable:
         return max(storable, key=lambda kind: types[kind])
     raise UsageError(
-        "images of this type do not go into shards as they are",
+        "images of this type cannot be stored in shards unchanged",
         code="image-types",
         got=", ".join(f"{count:,} {kind}" for kind, count in sorted(types.items())),
         expected="one of jpg, png, webp",
@@ -85,7 +85,7 @@ def _with_keys(listing: Listing, seed: int, limit: int, *, split_in_key: bool) -
 
 
 def shared_by_splits(samples: Samples) -> str | None:
-    """A key that samples of two splits have, as the source divides them; None where there is none."""
+    """A key that samples in two of the source's splits have; None if there is none."""
     codes, names = samples.named("split")
     if len(names) + bool((codes < 0).any()) < _SEVERAL:
         return None
@@ -103,11 +103,11 @@ _SEVERAL = 2
 
 
 def _keys(samples: Samples, parts: tuple[bool, bool], limit: int, skips: list[Skip]) -> Sequence[bytes | None]:
-    """Keys of samples; ``parts`` says whether their label and their split are in them."""
+    """Keys of samples; ``parts`` says whether they contain the label and the split."""
     labels, folders, stems, given = map(samples.texts, ("label", "id_dir", "stem", "key"))
     label_in_key, split_in_key = parts
     splits = [split or DEFAULT_SPLIT for split in samples.texts("split")] if split_in_key else []
-    if any(given) and not all(given):  # some have a key of their own
+    if any(given) and not all(given):  # some have their own key
         own = [number for number, key in enumerate(given) if key is None]
         made = dict(zip(own, _keys(samples.take(own), parts, limit, skips), strict=True))
         rest = [number for number, key in enumerate(given) if key is not None]
@@ -137,13 +137,13 @@ def _key(label: str | None, sample_id: str, limit: int, skips: list[Skip]) -> by
 
 
 def keep_type(samples: Samples, wanted: str) -> tuple[Samples, list[Skip]]:
-    """Only the samples whose file name says this image type (``--only``)."""
+    """Only the samples of this image type by their file names (``--only``)."""
     keep = np.array([kind == wanted for kind in _kinds(samples)], bool)
     return samples.keep(keep), samples.skips(np.flatnonzero(~keep), f"image-not-{wanted}")
 
 
 def keep_storable(samples: Samples, extension: str) -> tuple[Samples, list[Skip]]:
-    """Only the samples whose file name says the dataset's image type."""
+    """Only the samples of the dataset's image type by their file names."""
     kinds = _kinds(samples)
     keep = np.array([kind == extension for kind in kinds], bool)
     rows = np.flatnonzero(~keep)
@@ -158,7 +158,7 @@ def _kinds(samples: Samples) -> list[str]:
 
 
 def keep_labelled(samples: Samples) -> tuple[Samples, list[Skip]]:
-    """Only the samples with a label, for a dataset whose every sample has a ``cls``."""
+    """Only the samples with a label, for a dataset in which every sample has a ``cls``."""
     labelled = samples.there("label") | samples.there("cls")
     if labelled.all():
         return samples, []
@@ -166,7 +166,7 @@ def keep_labelled(samples: Samples) -> tuple[Samples, list[Skip]]:
 
 
 def drop_repeated(samples: Samples) -> tuple[Samples, list[Skip]]:
-    """Of samples with one key keep that whose image path is smallest, whatever order they were listed in."""
+    """Of samples with the same key keep the one with the smallest image path, whatever the order of the listing."""
     order, repeated = in_order(samples)
     if not len(repeated):
         return samples, []

@@ -1,4 +1,4 @@
-"""Who looks for images that are the same: workers elsewhere, or threads here, which need no copy of the codes."""
+"""The workers that search for identical images: remote workers, or threads here, which need no copy of the codes."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 
 
 class OnWorkers:
-    """An executor's workers, as ``dedup.parts.Workers``; where they are on this machine, as many threads."""
+    """An executor's workers as ``dedup.parts.Workers``; if they are on this machine, as many threads instead."""
 
     def __init__(self, executor: Executor, progress: Progress) -> None:
         self._executor = in_threads(executor)
         self._progress = progress
 
     def ranges(self, seconds: float) -> int:
-        """One where one worker does it all: then each band knows what those before it have linked."""
+        """The number of ranges: one for a single worker, so that each band knows what earlier bands have linked."""
         return 1 if self._executor.jobs == 1 else ranges_for(seconds, self._executor.jobs)
 
     def search(self, tasks: Iterable[SearchTask], count: int) -> Iterator[NDArray[Any]]:
-        """What each task gives, as they end."""
+        """The result of each task, in the order of completion."""
         coming = iter(tasks)
         first = next(coming, None)
         if first is None:
@@ -47,7 +47,7 @@ class OnWorkers:
                 yield outcome.result()
 
     def _fitting(self, each: int) -> Executor:
-        """Threads here share the codes, and each holds memory of its own: no more than fit into half of what is free."""
+        """The executor, with no more threads than fit in half the free memory: each needs memory besides the codes."""
         executor = self._executor
         if not isinstance(executor, Threads):
             return executor
@@ -55,7 +55,7 @@ class OnWorkers:
         return Threads(fitting) if fitting < executor.jobs else executor
 
     def compare(self, tasks: Iterable[Comparison], count: int) -> Iterator[tuple[int, tuple[Compared, ...]]]:
-        """The number of each task and what it gives, as they end."""
+        """The number and result of each task, in the order of completion."""
         coming = iter(tasks)
         first = next(coming, None)
         if first is None:

@@ -21,7 +21,7 @@ LOOKED_AT = 512
 
 
 def sample_bytes(samples: pa.Table, opener: SourceOpener, members: tuple[str, ...]) -> int:
-    """Bytes that a sample takes in a tar, on average, as the files of a few hundred of them tell: the same ones each time."""
+    """The bytes that a sample takes in a tar on average, judging by the files of the same few hundred each time."""
     order = np.argsort(to_numpy(samples.column("order_hash")), kind="stable")[:LOOKED_AT]
     few = taken(samples, order)
     total, counted = 0, 0

@@ -1,4 +1,4 @@
-"""Tables by ranges in a file without a name: what does not fit in memory is sorted range by range."""
+"""Tables by ranges in an unnamed file: what does not fit in memory is sorted range by range."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
     from wdstools.planning.table import Samples
 
-#: Ranges of a hash: of 100 million samples each has 390,000.
+#: The number of ranges of a hash: of 100 million samples, each has 390,000.
 RANGES = 256
 Key = TypeVar("Key", int, tuple[str, int])
-#: Rows that are held before they are written: some 300 MB with captions.
+#: How many rows are held before they are written: about 300 MB with captions.
 _MOST_HELD = 1 << 20
 
 
 class Spill(Generic[Key]):
-    """Rows by a key of theirs, appended in any order. The file has no name, so nothing is left of it, however this ends."""
+    """Rows by key, appended in any order. The file is unnamed, so nothing is left of it, however this ends."""
 
     def __init__(self, folder: str | None = None) -> None:
         self._where = folder or tempfile.gettempdir()
@@ -41,7 +41,7 @@ class Spill(Generic[Key]):
         self._end = 0
 
     def add(self, key: Key, table: pa.Table) -> None:
-        """Append rows of one key."""
+        """Append rows to a key."""
         if not table.num_rows:
             return
         self._held.setdefault(key, []).append(table)
@@ -51,21 +51,21 @@ class Spill(Generic[Key]):
             self._flush()
 
     def rows(self, key: Key) -> int:
-        """How many rows a key has."""
+        """The number of rows of a key."""
         return self._rows.get(key, 0)
 
     def held(self) -> list[Key]:
-        """The keys of which there are rows."""
+        """The keys that have rows."""
         return list(self._rows)
 
     def whole(self, key: Key) -> pa.Table:
-        """All rows of a key that has some."""
+        """All rows of a key, which must have some."""
         table = self.take(key)
         assert table is not None
         return table
 
     def take(self, key: Key) -> pa.Table | None:
-        """All rows of one key, in the order in which they came; None where there are none."""
+        """All rows of a key, in the order in which they were added; None if there are none."""
         parts = []
         for start, size in self._places.get(key, ()):
             with translated(self._where):
@@ -75,7 +75,7 @@ class Spill(Generic[Key]):
         return joined(parts) if parts else None
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Release everything."""
         self._file.close()
         self._places.clear()
         self._held.clear()
@@ -97,17 +97,17 @@ class Spill(Generic[Key]):
 
 
 def joined(tables: list[pa.Table]) -> pa.Table:
-    """Tables one behind the other, each column in one piece and with one dictionary."""
+    """Tables concatenated, each column in one chunk with one dictionary."""
     return pa.concat_tables(tables).unify_dictionaries().combine_chunks()
 
 
 def ranges() -> range:
-    """The numbers of the ranges that a hash is cut into."""
+    """The numbers of the ranges of a hash."""
     return range(RANGES)
 
 
 def spread(spill: Spill[int], samples: Samples, column: str = "order_hash") -> None:
-    """Append samples to the ranges of a hash."""
+    """Append samples to the ranges of their hash."""
     numbers = shards_of(samples.numbers(column), RANGES)
     order = np.argsort(numbers, kind="stable")
     table = samples.take(order).table
@@ -117,14 +117,14 @@ def spread(spill: Spill[int], samples: Samples, column: str = "order_hash") -> N
 
 
 def shelve(placed: Spill[tuple[str, int]], number: int, samples: Samples) -> None:
-    """Put the samples of a range beside those of their split."""
+    """Append the samples of a range to their splits."""
     codes, names = samples.named("split")
     for code, split in enumerate(names):
         placed.add((split, number), samples.take(np.flatnonzero(codes == code)).table)
 
 
 def tables_of(spill: Spill[int]) -> Iterator[pa.Table]:
-    """Those of each range, in order."""
+    """The table of each range, in order."""
     for number in ranges():
         table = spill.take(number)
         if table is not None:

@@ -1,4 +1,4 @@
-"""The lines of split lists: gone through block by block, so that lists of very many samples need no memory to match."""
+"""The lines of split lists, read block by block, so that even lists of very many samples take little memory."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from wdstools.stores.local import opened_as_named, translated
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-#: What of a list is decoded at once, and what it may have and still be held in memory.
+#: How much of a list is decoded at once, and up to which size it is held in memory.
 _BLOCK_BYTES, _HELD_BYTES = 1 << 20, 64 << 20
 _MARK = "\ufeff"
 
 
 class Lines(Sequence[str]):
-    """The lines of a list in UTF-8, as ``str.splitlines`` gives them; raises UsageError for what is no UTF-8.
+    """The lines of a list in UTF-8, as ``str.splitlines`` splits them; raises UsageError if it is not UTF-8.
 
-    A large list lies in a file without a name, which is mapped: it may be changed where it came from.
+    A large list is copied to an unnamed file, which is mapped, because the original may be changed.
     """
 
     def __init__(self, data: bytes | mmap.mmap, where: str = "") -> None:
@@ -36,7 +36,7 @@ class Lines(Sequence[str]):
                 count += len(block)
         except UnicodeDecodeError:
             raise UsageError("a split list is not UTF-8 text", where=where) from None
-        #: The SHA-256 of all lines with one line feed between them.
+        #: The SHA-256 of all lines, joined by line feeds.
         self.digest = seen.hexdigest()
         self._count = count
 
@@ -66,7 +66,7 @@ class Lines(Sequence[str]):
 
 
 def read_lines(path: str) -> Lines:
-    """The lines of a list that a person has named; raises StoreError, and UsageError for what is no UTF-8."""
+    """The lines of a list that the user named; raises StoreError, and UsageError if it is not UTF-8."""
     temporary = tempfile.gettempdir()
     with translated(temporary), tempfile.SpooledTemporaryFile(_HELD_BYTES, prefix="wdstools-") as held:
         with translated(path), opened_as_named(path) as file:
@@ -82,12 +82,12 @@ def read_lines(path: str) -> Lines:
 
 
 def digest_of_lines(lines: Sequence[str]) -> str:
-    """The SHA-256 of lines with one line feed between them."""
+    """The SHA-256 of lines, joined by line feeds."""
     return lines.digest if isinstance(lines, Lines) else hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def listed(lists: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str, bytes | None]]:
-    """Split, entry and key of each line of split lists that says something; None where no key can be made of it."""
+    """Split, entry and key of each non-empty line of split lists; the key is None if none can be made."""
     for split, lines in lists.items():
         for line in lines:
             entry = line.split(",", 1)[0].strip()

@@ -1,4 +1,4 @@
-"""Which split a sample belongs to: as its folder says, as lists say, or by exact ratio."""
+"""Which split a sample belongs to: by its folder, by lists, or by exact ratio."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SplitRule:
-    """How splits are decided; exactly one of the fields is set, or none: splits are then given by the source.
+    """How splits are decided; at most one of the fields is set. If none is, the source decides.
 
-    ``one``: every sample is of this split. ``ratios``: split -> weight, in the order given. ``lists``: split -> the
+    ``one``: every sample is in this split. ``ratios``: split -> weight, in the order given. ``lists``: split -> the
     lines of a list file, each ``label/id`` or ``label/id,...``.
     """
 
@@ -39,14 +39,14 @@ class SplitRule:
     lists: Mapping[str, Sequence[str]] | None = None
 
 
-#: More is a slip of the hand; a share of far more is no number that anybody can show.
+#: More is a mistake, and a far larger weight could not even be displayed.
 _MOST_WEIGHT = 10**15
-#: An exponent of three digits, beside zeros before it: the number itself would have as many as it says.
+#: An exponent of three or more digits, leading zeros aside: the number would have that many digits.
 _HUGE_RE = re.compile(r"e[+-]?[0_]*[1-9](?:_?\d){2}", re.IGNORECASE)
 
 
 def weight_of(text: str) -> Fraction:
-    """A share as people write it; raises ValueError for what is none, or may not be."""
+    """The weight that a text stands for; raises ValueError if it is not a number or not allowed."""
     if _HUGE_RE.search(text):
         raise ValueError(text)
     try:
@@ -74,7 +74,7 @@ def parse_ratios(text: str) -> dict[str, Fraction] | None:
 
 
 def odd_sum(ratios: Mapping[str, Fraction]) -> list[str]:
-    """A note on ratios that were surely meant as percentages, or as parts of one, and are not: a slip of the hand."""
+    """A note on ratios that were surely meant as percentages or fractions, but by mistake do not sum to 100 or 1."""
     total = sum(ratios.values(), Fraction())
     fractions = any(weight.denominator > 1 for weight in ratios.values())
     for whole in (1, 100):
@@ -85,14 +85,14 @@ def odd_sum(ratios: Mapping[str, Fraction]) -> list[str]:
     return []
 
 
-#: Parts of one whose sum is more than this are no parts of one.
+#: Numbers whose sum is higher than this were not meant as fractions of one.
 _SEVERAL_WHOLES = 3
 
 
 def assign_splits(
     samples: Samples, rule: SplitRule, *, seed: int, identical: NDArray[np.int64] | None = None
 ) -> tuple[Samples, list[Skip], list[str]]:
-    """Set the ``split`` column; gives the table, the samples and list entries left out, and notes for people.
+    """Set the ``split`` column; returns the table, the samples and list entries left out, and notes for the user.
 
     ``identical`` (for ratios) numbers the samples so that byte-identical images have the same number.
     """
@@ -124,7 +124,7 @@ def _by_lists(samples: Samples, lists: Mapping[str, Sequence[str]]) -> tuple[Sam
 
 
 def note_listed(wanted: dict[bytes, str], key: bytes, split: str) -> None:
-    """Note the split of a key; raises UsageError (``split-lists``) where it has another already."""
+    """Note the split of a key; raises UsageError (``split-lists``) if it already has another."""
     if wanted.setdefault(key, split) != split:
         raise UsageError(
             "a sample is in two split lists", code="split-lists", where=key.decode(), got=f"{wanted[key]} and {split}"
@@ -132,7 +132,7 @@ def note_listed(wanted: dict[bytes, str], key: bytes, split: str) -> None:
 
 
 def divide_listed(samples: Samples, wanted: dict[bytes, str]) -> tuple[Samples, list[Skip]]:
-    """The samples that split lists name, with their splits; skips for the others, and for the names that no sample has."""
+    """The samples on split lists, with their splits; skips for the others and for listed keys without a sample."""
     keys = samples.texts("key")
     names = [wanted.pop(key, None) for key in keys]
     skips = without_samples(wanted)
@@ -146,15 +146,15 @@ def divide_listed(samples: Samples, wanted: dict[bytes, str]) -> tuple[Samples, 
 
 
 def without_samples(wanted: Mapping[bytes, str]) -> list[Skip]:
-    """Skips for keys that split lists name and no sample has."""
+    """Skips for listed keys that no sample has."""
     why = "in a split list, but no sample with this id can be packed"
     return [Skip("sample-missing", key.decode(), split, key.decode(), why) for key, split in wanted.items()]
 
 
 def nothing_listed(key: bytes, line: bytes) -> UsageError:
-    """The error for split lists that name no sample: a key of a sample, and one of a line."""
+    """The error for split lists that name no sample, with the key of a sample and that of a line."""
     return UsageError(
-        "no line of the split lists names a sample",
+        "no line of the split lists names a sample of this source",
         code="split-lists",
         expected=f"ids like {key.decode() or '-'}",
         got=line.decode() or "no lines",
@@ -164,10 +164,10 @@ def nothing_listed(key: bytes, line: bytes) -> UsageError:
 def _by_ratio(
     samples: Samples, ratios: Mapping[str, Fraction], seed: int, identical: NDArray[np.int64] | None
 ) -> tuple[list[str], list[str]]:
-    """Exact counts a label, in hash order; samples with byte-identical images stay together.
+    """Exact counts per label, in hash order; samples with byte-identical images stay together.
 
-    Groups of identical images are placed first, each by where its smallest hash lies between 0 and 2**64, as long as
-    every label it holds has room; single samples, in hash order, then fill each label's counts exactly.
+    Groups of identical images are placed first, each by the position of its smallest hash between 0 and 2**64, if all
+    its labels have room there; single samples, in hash order, then fill each label's counts exactly.
     """
     splits = list(ratios)
     label_of, labels = samples.named("label")
@@ -188,37 +188,37 @@ def _by_ratio(
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What is left of each label's counts, by label ("" where there is none) and split, while samples take their places."""
+    """What is left of each label's counts, by label ("" for none) and split, while samples are being placed."""
 
     ratios: Mapping[str, Fraction]
     left: dict[str, dict[str, int]]
 
     @classmethod
     def of(cls, counts: Mapping[str, int], ratios: Mapping[str, Fraction]) -> Room:
-        """The room of so many samples of each label."""
+        """The room for these numbers of samples per label."""
         return cls(ratios, {label: _quotas(count, ratios) for label, count in counts.items()})
 
     def place(self, labels: list[str], first_hash: int) -> int:
-        """The number of the split that a group goes to, whose samples have these labels."""
+        """The number of the split that a group of samples with these labels goes to."""
         split = _split_for_group(labels, first_hash, self.left, self.ratios)
         for label in labels:
             self.left[label][split] -= 1
         return list(self.ratios).index(split)
 
     def ends(self, label: str) -> NDArray[np.int64]:
-        """Which of a label's single samples, in hash order, is the first of the next split: of each split but the last."""
+        """For each split but the last, which of a label's single samples, in hash order, is the first of the next split."""
         counts = [max(self.left[label][split], 0) for split in self.ratios] if label in self.left else []
         return np.cumsum(counts)[:-1].astype(np.int64)
 
     def take(self, label: str, singles: int) -> None:
-        """So many single samples of a label take their places."""
+        """Place this many single samples of a label."""
         if label in self.left:
             edges = [0, *np.minimum(self.ends(label), singles).tolist(), singles]
             for split, (start, stop) in zip(self.ratios, itertools.pairwise(edges), strict=True):
                 self.left[label][split] -= stop - start
 
     def notes(self) -> list[str]:
-        """Where counts are not those of the ratios."""
+        """A note if counts deviate from the ratios."""
         off = [
             f"{label or 'all'}/{split} by {-n:+d}"
             for label, left in self.left.items()
@@ -231,7 +231,7 @@ class Room:
 
 
 def _groups(order: NDArray[np.int64], identical: NDArray[np.int64] | None) -> list[NDArray[np.int64]]:
-    """Rows of each image that stands in more than one sample, in hash order; groups in order of their first."""
+    """The rows of each image that occurs in several samples, in hash order; groups in order of their first row."""
     if identical is None or not len(order):
         return []
     numbers = identical[order]
@@ -258,7 +258,7 @@ def _split_for_group(
 
 
 def _quotas(total: int, ratios: Mapping[str, Fraction]) -> dict[str, int]:
-    """Whole counts in proportion, by largest remainder; ties go to the split named first."""
+    """Integer counts in proportion, by largest remainder; ties go to the split named first."""
     weight = sum(ratios.values())
     exact = {split: total * share / weight for split, share in ratios.items()}
     counts = {split: int(value) for split, value in exact.items()}

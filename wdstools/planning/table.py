@@ -1,4 +1,4 @@
-"""The samples that a pack is planned from: a table whose columns every step of planning asks in the same few ways."""
+"""The samples that a pack is planned from: a table, and the few ways in which planning reads its columns."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PART_ROWS = 1 << 16
 class Samples:
     """Rows of ``table``, which has the columns of ``SamplesBuilder``, and ``key`` and ``order_hash`` once they are made.
 
-    Nothing is kept beside the table: a million samples as Python objects would be another 100 MB.
+    Only the table is kept: a million samples as Python objects would take another 100 MB.
     """
 
     table: pa.Table
@@ -33,7 +33,7 @@ class Samples:
         return int(self.table.num_rows)
 
     def texts(self, name: str) -> list[Any]:
-        """A column as Python values; all None where the table has no such column."""
+        """A column as Python values; all None if the table has no such column."""
         return text_columns(self.table, (name,))[0]
 
     def numbers(self, name: str) -> NDArray[Any]:
@@ -41,18 +41,18 @@ class Samples:
         return to_numpy(self.table.column(name))
 
     def named(self, name: str) -> tuple[NDArray[np.int64], list[str]]:
-        """A column of names as codes, -1 where there is none, and the names they stand for."""
+        """A column of names as codes (-1 for none), and the names that they stand for."""
         column = one_chunk(self.table.column(name))
         return to_numpy(column.indices, null=-1).astype(np.int64), to_list(column.dictionary)
 
     def there(self, name: str) -> NDArray[np.bool_]:
-        """Which rows have a value in a column; none where the table has no such column."""
+        """Which rows have a value in a column; none if the table has no such column."""
         if name not in self.table.column_names:
             return np.zeros(len(self), bool)
         return valid(one_chunk(self.table.column(name)))
 
     def paths(self) -> list[str]:
-        """Each sample's image below the source's root."""
+        """The path of each sample's image below the source's root."""
         return image_paths(self.table)
 
     def parts(self) -> Iterator[Samples]:
@@ -61,15 +61,15 @@ class Samples:
             yield Samples(self.table.slice(start, _PART_ROWS))
 
     def keep(self, mask: Sequence[bool] | NDArray[np.bool_]) -> Samples:
-        """Those of a mask."""
+        """The samples for which a mask is true."""
         return Samples(kept(self.table, mask))
 
     def take(self, rows: NDArray[np.int64] | Sequence[int]) -> Samples:
-        """Those at these numbers, in this order."""
+        """The samples at these row numbers, in this order."""
         return Samples(taken(self.table, rows))
 
     def with_column(self, name: str, parts: Sequence[Sequence[Any] | NDArray[Any]], kind: pa.DataType) -> Samples:
-        """The samples with a column, given in parts, in place of any of that name."""
+        """The samples with a column, given in parts, replacing any of the same name."""
         column = pa.chunked_array([to_array(part, kind) for part in parts], kind)
         table = self.table.drop_columns([name]) if name in self.table.column_names else self.table
         return Samples(table.append_column(name, column))
@@ -80,7 +80,7 @@ class Samples:
         return Samples(self.table.set_column(self.table.schema.get_field_index("split"), "split", column))
 
     def with_split_of_the_rest(self, name: str) -> Samples:
-        """Those without a split are of this one; the names of splits of which no sample is left stay known."""
+        """The samples, with this split for those that have none; names of splits without samples are kept."""
         codes, known = self.named("split")
         names = list(dict.fromkeys([*known, name]))
         numbers = np.where(codes < 0, names.index(name), codes)
@@ -90,7 +90,7 @@ class Samples:
     def skips(
         self, rows: NDArray[np.int64] | Sequence[int], reason: str, details: Sequence[str | None] | None = None
     ) -> list[Skip]:
-        """Why some of them are left out."""
+        """Skips for some of the samples, with the reason."""
         if not len(rows):
             return []
         chosen = self.take(rows)

@@ -1,1 +1,1 @@
-"""Columns that were added to a dataset: which sets lie with it (``sets``), and the values of their fields (``values``)."""
+"""Added columns of a dataset: which sets it has (``sets``), and the values of their columns (``values``)."""

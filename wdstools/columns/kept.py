@@ -1,7 +1,7 @@
-"""Values of added fields as files in this user's cache, ``values/``: read row by row, so that no process holds a shard's.
+"""Values of added columns in files of the user's cache, ``values/``: read row by row, so that no process holds a whole shard's.
 
-One file for each field of each shard, named by the root, the digest of the set's file, and the field. It is believed
-only where its size and its XXH3-64 agree. A text's place in it is a row of numbers, too.
+There is one file for each column of each shard, named by the root digest, the digest of the set's file, and the column. It is used
+only if its size and XXH3-64 match. The places of texts in it are rows of numbers too.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
 _NAME_RE = re.compile(r"[0-9a-f]{64}-[0-9a-f]{64}-[A-Za-z][A-Za-z0-9_]{0,63}\.v1(\.[0-9a-f]{16}\.making)?")
 _HEAD = struct.Struct("<8s16sQQQQ")
 _MAGIC = b"wdsval1\0"
-#: Values begin here.
+#: Where values begin.
 _FIRST = 64
 _BLOCK_BYTES = 1 << 24
-#: Where a text is: how many bytes come before it, and how many it has; -1 where there is none.
+#: The place of a text: how many bytes come before it, and its size; -1 if there is none.
 _PLACE = np.dtype([("start", "<i8"), ("size", "<i8")])
 _TEXT = b"text"
 
 
 def folder() -> str:
-    """Where the files lie."""
+    """The folder of the files."""
     return os.path.join(cache_folder(), "values")
 
 
 def files_of(root: str, digests: Sequence[str] | None = None) -> Iterator[str]:
-    """The files that there are of a dataset; of some files of its sets by their SHA-256, or of all."""
+    """The existing files of a dataset; for some files of its sets, given by SHA-256, or for all."""
     with contextlib.suppress(OSError):
         for name in sorted(os.listdir(folder())):
             if (
@@ -53,7 +53,7 @@ def files_of(root: str, digests: Sequence[str] | None = None) -> Iterator[str]:
 
 
 def has_room(size: int, places: Iterable[Place] = ()) -> bool:
-    """Whether ``size`` bytes may be kept, with what is of ``places`` already; others that were used longest ago go for them."""
+    """Whether ``size`` bytes fit, including existing files of ``places``; evicts the least recently used other files to make room."""
     try:
         make_folders(folder())
         return make_room(folder(), _NAME_RE, size, {_path_of(place) for place in places})
@@ -62,7 +62,7 @@ def has_room(size: int, places: Iterable[Place] = ()) -> bool:
 
 
 class Place(NamedTuple):
-    """Which values: of a dataset's root, of the set's file with this SHA-256, of a field."""
+    """Identifies values: by the dataset's root digest, the SHA-256 of the set's file, and the column."""
 
     root: str
     digest: str
@@ -70,7 +70,7 @@ class Place(NamedTuple):
 
 
 def bytes_of(values: NDArray[Any] | list[str | None]) -> int:
-    """How long the file of these values is."""
+    """The size of the file for these values."""
     if not isinstance(values, list):
         return _FIRST + values.nbytes
     texts = sum(len(text) if text.isascii() else len(text.encode()) for text in values if text)
@@ -78,14 +78,14 @@ def bytes_of(values: NDArray[Any] | list[str | None]) -> int:
 
 
 class KeptValues:
-    """One field of one shard, in a file. Safe to use from many threads and processes."""
+    """One column of one shard, in a file. Safe to use from many threads and processes."""
 
     def __init__(self, path: str, kind: np.dtype[Any] | None, width: int, same: tuple[int, int]) -> None:
         self._path, self._kind, self._width, self._same = path, kind, width, same
 
     @classmethod
     def opened(cls, place: Place, rows: int, kind: np.dtype[Any] | None, width: int) -> KeptValues | None:
-        """The file of ``rows`` values, checked; texts have no ``kind``. None where there is none; one that is damaged is removed."""
+        """The file of ``rows`` values, checked; texts have no ``kind``. None if there is none; a damaged file is removed."""
         path = _path_of(place)
 
         def checked(fd: int) -> KeptValues | None:
@@ -98,7 +98,7 @@ class KeptValues:
 
     @classmethod
     def kept(cls, place: Place, values: NDArray[Any] | list[str | None]) -> KeptValues | None:
-        """Put values into a file, and open it; None where that cannot be done."""
+        """Write values to a file, and open it; None if that is not possible."""
         path = _path_of(place)
         try:
             fd, making = begin(path)
@@ -115,7 +115,7 @@ class KeptValues:
         return cls.opened(place, len(values), *_form_of(values))
 
     def take(self, rows: Sequence[int]) -> list[Any] | None:
-        """The values of some rows; None where the file is no longer the one that was opened."""
+        """The values of some rows; None if the file is no longer the one that was opened."""
         fd = open_own(self._path)
         if fd is None:
             return None
@@ -146,7 +146,7 @@ def _path_of(place: Place) -> str:
 
 
 def _form_of(values: NDArray[Any] | list[str | None]) -> tuple[np.dtype[Any] | None, int]:
-    """The type of some values, None for texts, and how many numbers each has."""
+    """The dtype of some values, None for texts, and how many numbers each value has."""
     if isinstance(values, list):
         return None, 0
     return values.dtype, values.shape[1] if values.ndim > 1 else 0
@@ -176,7 +176,7 @@ def _write(fd: int, values: NDArray[Any] | list[str | None]) -> None:
 
 
 def _is_whole(fd: int, size: int, form: tuple[bytes, int, int]) -> bool:
-    """Whether a file is as it was written: values of this type, so many, each of so many numbers."""
+    """Whether a file is intact and has the right number of values of the right type and width."""
     head = os.pread(fd, _HEAD.size, 0)
     if len(head) < _HEAD.size:
         return False

@@ -1,4 +1,4 @@
-"""Which row has a key: found by a hash, eight bytes a row, however long keys are. Rows that share a hash are told apart by their keys."""
+"""Finds the row of a key by a hash, in eight bytes per row, however long keys are. Rows with equal hashes are distinguished by their keys."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 class KeyRows:
-    """Rows by their keys, whose ``hashes`` are given.
+    """Rows by their keys, given the ``hashes`` of these.
 
-    ``keys_at`` gives the keys of some rows, in ascending order. It is asked only for rows that share a hash: a stranger can choose
-    keys that do.
+    ``keys_at`` returns the keys of some rows, in ascending order. It is called only for rows with equal hashes: an attacker can choose
+    such keys.
     """
 
     def __init__(self, hashes: NDArray[np.uint64], keys_at: Callable[[Rows], Iterable[str]]) -> None:
         self._order = np.argsort(hashes, kind="stable").astype(np.int64)
         self._ordered = hashes[self._order]
-        #: For each row, the first row of the same key.
+        #: For each row, the first row with the same key.
         self.first_of = np.arange(len(hashes), dtype=np.int64)
         starts = np.concatenate(([True], self._ordered[1:] != self._ordered[:-1])) if len(hashes) else np.zeros(0, bool)
         heads = self._order[np.flatnonzero(starts)]
@@ -39,7 +39,7 @@ class KeyRows:
             self._divide(shared, keys_at)
 
     def _divide(self, shared: Rows, keys_at: Callable[[Rows], Iterable[str]]) -> None:
-        """Find the rows that share a hash and not a key. Most of them only repeat a key: no more than a digest of it is held."""
+        """Find rows with equal hashes and different keys. Most only repeat a key, so just a digest of each key is held."""
         digests = b"".join(
             [blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest() for key in keys_at(shared)]
         )
@@ -52,9 +52,9 @@ class KeyRows:
             self.first_of[row] = self._by_key.setdefault(key, row)
 
     def find(self, hashes: NDArray[np.uint64], keys_at: Callable[[Rows], Iterable[str]]) -> Rows:
-        """The first row of each key, by its hash; -1 where there is none. Who takes that row still has to compare its key.
+        """The first row of each key, by its hash; -1 if there is none. The caller must still compare the key of the row.
 
-        ``keys_at`` gives the keys that are looked for at some places, where several keys have the hash.
+        ``keys_at`` returns the wanted keys at some places, if several keys have the hash.
         """
         if not len(self._ordered):
             return np.full(len(hashes), -1, np.int64)

@@ -1,7 +1,7 @@
-"""Which sets of columns lie with a dataset, and which field is of which set.
+"""Which column sets a dataset has, and which column belongs to which set.
 
-The list of them, ``.wdstools/columns/SHA256SUMS``, says which there are: stores that cannot list have it too. All of it came
-with the dataset and is believed as far as it fits: a set counts only for the root digest that it was made for.
+Their list, ``.wdstools/columns/SHA256SUMS``, says which sets exist, even in stores that cannot list. All of this came
+with the dataset and is not trusted: a set is used only for the root digest for which it was made.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from wdstools.stores.base import Store
 
 _MAX_LIST_BYTES = 1 << 30
-#: Where a dataset keeps the sets that were read of it.
+#: The key under which a dataset keeps the sets read so far.
 _KEY = "\0columns"
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of a set of a dataset, and the store that holds it."""
+    """An added column: its set, and the store that has it."""
 
     name: str
     columns: ColumnSet
@@ -44,7 +44,7 @@ class Field:
 
 
 def read_sums(store: Store) -> dict[str, str]:
-    """The list of a dataset's sets, path -> SHA-256; empty where there is none. Raises FormatError (``sums-damaged``)."""
+    """The list of a dataset's sets, path -> SHA-256; empty if there is none. Raises FormatError (``sums-damaged``)."""
     try:
         data = get_whole(store, COLUMNS_LIST, _MAX_LIST_BYTES)
     except NotFoundError:
@@ -53,12 +53,12 @@ def read_sums(store: Store) -> dict[str, str]:
 
 
 def sums_in(data: bytes) -> dict[str, str]:
-    """What a list says, path -> SHA-256; raises FormatError (``sums-damaged``)."""
+    """Parse a list, path -> SHA-256; raises FormatError (``sums-damaged``)."""
     return {line.path: line.digest for line in parse_sums(data, where=COLUMNS_LIST)}
 
 
 def digest_of_list(store: Store) -> str:
-    """The SHA-256 of the list of a dataset's sets, damaged or not; empty for none. Raises StoreError."""
+    """The SHA-256 of the list of a dataset's sets, damaged or not; empty if there is none. Raises StoreError."""
     try:
         return sha256_hex(get_whole(store, COLUMNS_LIST, _MAX_LIST_BYTES))
     except NotFoundError:
@@ -76,29 +76,29 @@ def read_set(store: Store, name: str, digest: str) -> ColumnSet:
     path = set_path(name)
     data = in_place_or_waiting(store, path, digest, MAX_SET_BYTES)
     if (got := sha256_hex(data)) != digest:
-        raise damaged(path, "its document is not the one that was written", expected=digest, got=got)
+        raise damaged(path, "its document differs from the one that was written", expected=digest, got=got)
     columns = loads(data, where=path)
     if columns.name != name:
-        raise damaged(path, "its document is of another set", expected=name, got=columns.name)
+        raise damaged(path, "its document belongs to another set", expected=name, got=columns.name)
     return columns
 
 
 def uncovered(names: Iterable[str]) -> tuple[str, ...]:
-    """What is said of sets where the root digest proves what else there is."""
+    """How sets are named in an answer in which the root digest proves everything else."""
     return tuple(f"added columns {name}" for name in names)
 
 
 def listed_files(sums: Collection[str]) -> list[str]:
     """The files of sets that a list names.
 
-    Names that the format does not give to files of a set are none, whatever a list says: it may come from anywhere.
+    Names that the format does not allow for files of a set are left out, because the list may come from anywhere.
     """
     names = frozenset(names_in(sums))
     return [path for path in sums if set_of(path) in names and is_of(path, set_of(path))]
 
 
 def is_of(path: str, name: str) -> bool:
-    """Whether a file may be of this set: its document, or a file below its folder."""
+    """Whether a file may belong to this set: its document, or a file below its folder."""
     if path == set_path(name):
         return True
     folder = f"{COLUMNS_FOLDER}{name}/"
@@ -106,32 +106,32 @@ def is_of(path: str, name: str) -> bool:
 
 
 def store_of(dataset: Dataset) -> Store:
-    """Where the sets of a dataset lie: beside its metadata, else beside its shards."""
+    """The store of a dataset's sets: that of its metadata, or else that of its shards."""
     if dataset.shards is dataset.metadata or read_sums(dataset.metadata):
         return dataset.metadata
     return dataset.shards if read_sums(dataset.shards) else dataset.metadata
 
 
 def column_sets(dataset: Dataset, *, but: str = "") -> tuple[ColumnSet, ...]:
-    """All sets that lie with a dataset but one, by name, also those that were made for another root. Raises as ``read_set``."""
+    """All sets of a dataset except ``but``, by name, including those made for another root digest. Raises as ``read_set``."""
     store = store_of(dataset)
     sums = read_sums(store)
     return tuple(read_set(store, name, sums[set_path(name)]) for name in names_in(sums) if name != but)
 
 
 def fits(columns: ColumnSet, dataset: Dataset) -> bool:
-    """Whether a set was made for this dataset, as it is now."""
+    """Whether a set was made for this version of the dataset."""
     return columns.root == dataset.root and [(shard.path, shard.rows) for shard in columns.shards] == [
         (entry.path, entry.samples) for _, entry in dataset.manifest.shards
     ]
 
 
 def find_fields(dataset: Dataset, names: Collection[str]) -> dict[str, Field]:
-    """Fields of a dataset's sets, by name.
+    """Columns of a dataset's sets, by name.
 
-    Raises UsageError: there is no such field (``column-missing``), or only one of a set that was made for another
-    version of the dataset (``columns-stale``); and as ``column_sets``,
-    where a set cannot be read and no other has the field.
+    Raises UsageError: there is no such column (``column-missing``), or only in a set made for another
+    version of the dataset (``columns-stale``); and as ``column_sets``
+    if a set cannot be read and no other has the column.
     """
     if not names:
         return {}
@@ -144,12 +144,12 @@ def find_fields(dataset: Dataset, names: Collection[str]) -> dict[str, Field]:
 
 
 def forget_fields(dataset: Dataset) -> None:
-    """Its sets have changed: they are read again when they are needed."""
+    """Forget a dataset's sets, which have changed: they are read again on demand."""
     dataset.readers.pop(_KEY, None)
 
 
 def each_set(store: Store, sums: Mapping[str, str]) -> Iterator[tuple[str, ColumnSet | FormatError | StoreError]]:
-    """Every set that a list names, by name; or, in the place of one, why it cannot be read."""
+    """Every set in a list, by name; in place of a set that cannot be read, its error."""
     for name in names_in(sums):
         try:
             yield name, read_set(store, name, sums[set_path(name)])
@@ -158,13 +158,13 @@ def each_set(store: Store, sums: Mapping[str, str]) -> Iterator[tuple[str, Colum
 
 
 def fields_of(dataset: Dataset) -> dict[str, Field]:
-    """Every field of a dataset's sets that can be used, by name: of this version, and whole. Raises as ``read_sums``."""
+    """Every usable column of a dataset's sets, by name: intact, and for this version. Raises as ``read_sums``."""
     return _look(dataset).found
 
 
 @dataclass(frozen=True, slots=True)
 class _Looked:
-    """The fields that can be used, those that were made for another version, and why a set could not be read."""
+    """The usable columns, those made for another version, and the error of a set that could not be read."""
 
     found: dict[str, Field]
     stale: dict[str, ColumnSet]
@@ -197,20 +197,20 @@ def _all_fields(dataset: Dataset, names: Collection[str]) -> dict[str, Field]:
             continue
         if name in looked.stale:
             raise stale_set(dataset, looked.stale[name])
-        if looked.unread is not None:  # it may be a field of this set
+        if looked.unread is not None:  # the column may be in this set
             raise looked.unread
         raise UsageError(
             "no such column",
             code="column-missing",
             where=name,
-            expected=", ".join(looked.found) or f"a column of the index; none was added to {dataset.metadata.url}",
-            hint=f"wdstools columns ls {quote(dataset.metadata.url)}    lists those that were added",
+            expected=", ".join(looked.found) or f"a column of the index: {dataset.metadata.url} has no added columns",
+            hint=f"wdstools columns ls {quote(dataset.metadata.url)}    lists the added columns",
         )
     return looked.found
 
 
 def stale_set(dataset: Dataset, columns: ColumnSet) -> UsageError:
-    """The error for the use of a set that was made for another version of the dataset."""
+    """The error for a set made for another version of the dataset."""
     where = quote(dataset.metadata.url)
     return UsageError(
         "these columns were made for another version of the dataset",
@@ -218,5 +218,5 @@ def stale_set(dataset: Dataset, columns: ColumnSet) -> UsageError:
         where=columns.name,
         expected=f"root {dataset.root}",
         got=f"root {columns.root}",
-        hint=f"wdstools columns rm {where} {columns.name}    then add them again, made for this version",
+        hint=f"wdstools columns rm {where} {columns.name}    then add them again for this version",
     )

@@ -1,4 +1,4 @@
-"""The values of added fields, shard by shard, proved by the set that names their files."""
+"""The values of added columns, shard by shard, checked against the set that lists their files."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 def shard_values(store: Store, columns: ColumnSet, path: str, names: Sequence[str]) -> pa.Table:
-    """Some fields (and ``key``) of a set, of the shard at ``path``.
+    """Some columns (and ``key``) of a set for the shard at ``path``.
 
-    Raises FormatError (``columns-damaged``), also where the file is missing, and StoreError.
+    Raises FormatError (``columns-damaged``), even if the file is missing, and StoreError.
     """
     shard = columns.shard(path)
     where = column_path(columns.name, path)
@@ -36,14 +36,14 @@ def shard_values(store: Store, columns: ColumnSet, path: str, names: Sequence[st
     except NotFoundError:
         raise damaged(
             where,
-            "a file of them is missing",
+            "one of their files is missing",
             hint=f"wdstools columns rm {quote(store.url)} {columns.name}    then add them again",
         ) from None
     return read_columns(data, columns, shard, names, where=where)
 
 
 def by_set(fields: Iterable[Field]) -> list[tuple[Store, ColumnSet, list[str]]]:
-    """Fields, those of one set together."""
+    """Columns, grouped by set."""
     found: dict[str, tuple[Store, ColumnSet, list[str]]] = {}
     for field in fields:
         found.setdefault(field.columns.name, (field.store, field.columns, []))[2].append(field.name)
@@ -51,9 +51,9 @@ def by_set(fields: Iterable[Field]) -> list[tuple[Store, ColumnSet, list[str]]]:
 
 
 def attached(table: pa.Table, entry: ShardEntry, fields: Mapping[str, Field]) -> pa.Table:
-    """Rows of a shard's index, with the values of added fields beside them.
+    """Rows of a shard's index, with the values of added columns.
 
-    Raises FormatError (``columns-damaged``), also where the keys are not those of the index.
+    Raises FormatError (``columns-damaged``), including if the keys are not those of the index.
     """
     for store, columns, names in by_set(fields.values()):
         values = shard_values(store, columns, entry.path, ["key", *names])
@@ -65,6 +65,6 @@ def attached(table: pa.Table, entry: ShardEntry, fields: Mapping[str, Field]) ->
 
 
 def with_columns(dataset: Dataset, entry: ShardEntry, table: pa.Table, names: Collection[str]) -> pa.Table:
-    """``attached`` with those of ``names`` that the table lacks. Raises as ``find_fields``, too."""
+    """``attached`` with those of ``names`` that the table lacks. Also raises as ``find_fields``."""
     missing = [name for name in sorted(names) if name not in table.schema.names]
     return attached(table, entry, find_fields(dataset, missing)) if missing else table

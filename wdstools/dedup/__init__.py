@@ -1,1 +1,1 @@
-"""Near-duplicates as arithmetic over arrays: hashes, exact search among them, groups. Nothing here opens a file."""
+"""Near-duplicates as arithmetic on arrays: hashes, exact search among them, groups. Nothing here opens a file."""

@@ -1,4 +1,4 @@
-"""Two sets of images against each other: which of one are the same as any of the other. Exact and symmetric."""
+"""Compares two sets of images: which images of one are the same as any of the other. Exact and symmetric."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Matches(NamedTuple):
-    """For each row of one set: the first row of the other that it is the same as (-1: none), at which level, and how.
+    """For each row of one set: the first row of the other that is the same image (-1: none), at which level, and how.
 
     ``level`` counts from 0, byte-identical. ``flipped``: one of the two is mirrored.
     """
@@ -37,9 +37,9 @@ class Matches(NamedTuple):
 def match(
     mine: Fingerprints, theirs: Fingerprints, levels: Sequence[Level], before_many: Callable[[], None] | None = None
 ) -> tuple[Matches, Matches]:
-    """What each set holds of the other, at the strictest level that shows it; no pair within the limits is missed.
+    """Which images each set shares with the other, at the strictest level that shows it; no pair within the limits is missed.
 
-    ``before_many`` is called before ``match_many`` is, where there are many pairs to compare.
+    ``before_many`` is called before ``match_many``, if there are many pairs to compare.
     """
     count, other_count = len(mine.exact), len(theirs.exact)
     ours = _empty(count), _empty(other_count)
@@ -50,7 +50,7 @@ def match(
 
 
 def _match_bytes(mine: NDArray[np.uint64], theirs: NDArray[np.uint64], found: tuple[Matches, Matches]) -> None:
-    """Byte-identical images: only what the smaller set may hold is compared in full. A digest of zero is of no bytes."""
+    """Find byte-identical images: only candidates from the smaller set are compared in full. A zero digest means no bytes."""
     known = np.sort(theirs[:, 0])
     if not len(known):
         return
@@ -119,10 +119,10 @@ def _match_pixels(
 def link_across(
     mine: tuple[Any, Any, Any], theirs: tuple[Any, Any, Any], limits: tuple[int, int], *, flips: bool
 ) -> tuple[Rows, Rows]:
-    """Components of codes of two sets, linked where one of each set are alike; codes of one set are not compared.
+    """Components of codes of two sets, linked where a code of each is alike; codes within one set are not compared.
 
-    Of each set: codes and mirrored codes [N, W], and the image that each belongs to (several may belong to one). Gives
-    for each image the number of its component. Exact: no pair is missed.
+    For each set: codes and mirrored codes [N, W], and the image to which each belongs (several may belong to one). Returns
+    the number of each image's component. Exact: no pair is missed.
     """
     counts = [int(owner.max(initial=-1)) + 1 for _, _, owner in (mine, theirs)]
     first, second = len(mine[0]), len(theirs[0])
@@ -142,7 +142,7 @@ def link_across(
 def _with_undecided(
     sets: tuple[Fingerprints, Fingerprints], rows: Sequence[NDArray[np.int64]], linked: tuple[Rows, Rows]
 ) -> tuple[Rows, Rows]:
-    """The components, with turned images whose hashes say nothing linked with what is nearly their pixels, as within one set."""
+    """The components, with undecided rotated images also linked with images of nearly the same pixels, as within one set."""
     parent = np.arange(max(int(trees.max()) for trees in linked) + 1)
     for side, (prints, other) in enumerate((sets, sets[::-1])):
         takes = ~np.isnan(other.deviation)
@@ -158,7 +158,7 @@ def _with_undecided(
 def _link_few(
     words: NDArray[np.uint64], mirrored: NDArray[np.uint64] | None, limits: tuple[int, int], first: int
 ) -> Rows:
-    # of equal codes of one set one takes part: a picture that is there very often is looked from once
+    # of equal codes within a set only one takes part: a very frequent picture is searched once
     sets = ((0, slice(first)), (first, slice(first, None)))
     firsts = [start + equal_codes(words[some], None if mirrored is None else mirrored[some]) for start, some in sets]
     equal = np.concatenate(firsts)
@@ -177,7 +177,7 @@ def _link_many(
 ) -> Rows:
     from wdstools.dedup.hamming import link_sets
 
-    # of equal codes of the other set one takes part, else a full bucket would be compared over and over
+    # of equal codes in the other set only one takes part, else a full bucket would be compared repeatedly
     sets = (words,) if mirrored is None else (words, mirrored)
     equal = [equal_codes(codes[first:]) for codes in sets]
     rows = np.arange(len(words) - first)
@@ -192,7 +192,7 @@ def _link_many(
 def match_many(
     data: tuple[Any, ...], limits: tuple[Any, ...], sides: tuple[Any, ...], unknown: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """What ``few.first_matches`` gives, compiled."""
+    """As ``few.first_matches``, compiled."""
     from wdstools.dedup.pictures import first_matches
 
     other, how = np.full(len(unknown), -1, np.int64), np.zeros(len(unknown), np.uint8)
@@ -201,7 +201,7 @@ def match_many(
 
 
 def _codes(prints: Fingerprints, rows: NDArray[np.int64], widest: Level) -> tuple[Any, Any, Any]:
-    """Hashes of rows, mirrored ones, and the row (by its place) that each belongs to: turned images come twice."""
+    """The hashes of rows, the mirrored hashes, and the row (by its place) to which each belongs: rotated images come twice."""
     place = np.arange(len(rows))
     if not widest.flips:
         words = prints.words[rows] if len(rows) < len(prints.words) else prints.words
@@ -218,7 +218,7 @@ def _codes(prints: Fingerprints, rows: NDArray[np.int64], widest: Level) -> tupl
 
 
 def _joined(mine: Fingerprints, theirs: Fingerprints, chosen: list[NDArray[np.int64]]) -> tuple[Any, ...]:
-    """What is compared of both, one set behind the other, and the turned ones behind those."""
+    """The data to compare of both sets: one set, then the other, then the rotated images."""
     parts = [
         with_turned(prints, rows, prints.looks(rows).reshape(-1, LOOK_BYTES))
         for prints, rows in zip((mine, theirs), chosen, strict=True)
@@ -238,6 +238,6 @@ def _joined(mine: Fingerprints, theirs: Fingerprints, chosen: list[NDArray[np.in
 
 
 def expected_pairs(level: Level, count: int, other_count: int) -> float:
-    """An upper bound (95 %) of the pairs of different photographs that would pass among so many and so many."""
+    """An upper bound (95 %) on how many pairs of different photographs of two sets would pass as the same."""
     bound = level.false_pairs + 2 * math.sqrt(level.false_pairs) + 3
     return count * other_count * bound / level.tested_pairs

@@ -1,4 +1,4 @@
-"""How 64 bits are cut into bands, each sought with a radius, so that all pairs within a limit are found soonest."""
+"""How to divide 64 bits into bands, each searched with a radius, so that all pairs within a limit are found fastest."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BITS, _WIDEST = 64, 22
-#: Measured, in nanoseconds: sorting a code, visiting a bucket near another, starting on it with a code, comparing two codes.
+#: Measured, in nanoseconds: sorting a code, visiting a nearby bucket, starting a code on it, comparing two codes.
 _SORT_NS, _VISIT_NS, _START_NS, _COMPARE_NS = 20.0, 3.0, 10.0, 0.25
 
 
 class Part(NamedTuple):
-    """Buckets ``first`` up to ``last`` of a band, each compared with those that its number XOR a step gives."""
+    """Buckets ``first`` to ``last`` of a band, each compared with those whose number is its own XOR a step."""
 
     steps: NDArray[np.int64]
     first: int
@@ -30,7 +30,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """``width`` bits from ``shift`` up; codes are sought in buckets that differ in at most ``radius`` of them."""
+    """``width`` bits from ``shift`` up; codes are searched in buckets that differ in at most ``radius`` of these bits."""
 
     shift: int
     width: int
@@ -38,24 +38,24 @@ class Band:
 
     @property
     def steps(self) -> NDArray[np.int64]:
-        """What to XOR a bucket's number with for each bucket within the radius, itself first."""
+        """The numbers to XOR with a bucket's number to get each bucket within the radius, itself first."""
         flips = [1 << bit for bit in range(self.width)]
         chosen = (itertools.combinations(flips, count) for count in range(self.radius + 1))
         return np.array([sum(some) for some in itertools.chain.from_iterable(chosen)], np.int64)
 
     @property
     def whole(self) -> Part:
-        """All of its buckets."""
+        """All buckets."""
         return self.part(0, 1)
 
     def part(self, number: int, parts: int) -> Part:
-        """One of so many equal ranges of its buckets."""
+        """One of ``parts`` equal ranges of the buckets."""
         buckets = 1 << self.width
         return Part(self.steps, number * buckets // parts, (number + 1) * buckets // parts)
 
 
 def plan_bands(count: int, limit: int) -> list[Band]:
-    """The bands that are expected to find all pairs of ``count`` codes within ``limit`` bits soonest."""
+    """The bands expected to find all pairs of ``count`` codes within ``limit`` bits fastest."""
     if limit >= _BITS:
         return [Band(0, 1, 1)]  # everything is near everything
     plans = [_widen(count, [_narrowest(radius) for radius in radii]) for radii in _radii(limit + 1)]
@@ -65,7 +65,7 @@ def plan_bands(count: int, limit: int) -> list[Band]:
 
 
 def _radii(total: int) -> Iterator[list[int]]:
-    """Every choice of radii whose r + 1 add up to ``total``."""
+    """Every combination of radii whose r + 1 add up to ``total``."""
     for larger in range(total // 3 + 1):
         rest = total - larger * 3
         for middle in range(rest // 2 + 1):
@@ -73,12 +73,12 @@ def _radii(total: int) -> Iterator[list[int]]:
 
 
 def _narrowest(radius: int) -> tuple[int, int]:
-    """Width and radius of a band that at most half of all buckets are within the radius of."""
+    """The width and radius of a band of which at most half of all buckets are within the radius."""
     return 2 * radius + 1, radius
 
 
 def _widen(count: int, bands: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Give each bit that is left to the band that gains most by it; nothing where there are not bits enough."""
+    """Give each spare bit to the band that gains most from it; nothing if there are not enough bits."""
     spare = _BITS - sum(width for width, _ in bands)
     if spare < 0:
         return []
@@ -94,17 +94,17 @@ def _widen(count: int, bands: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _gain(count: int, width: int, radius: int) -> float:
-    """What one bit more spares a band, as a number that is the smaller the better."""
+    """The change in a band's cost from one more bit: smaller is better."""
     return math.inf if width == _WIDEST else _cost(count, width + 1, radius) - _cost(count, width, radius)
 
 
 def band_seconds(count: int, band: Band, *, mirrors: bool) -> float:
-    """About how long one core takes for a band where codes are random. Mirrored codes are looked up in every bucket near."""
+    """About how long one core takes for a band with random codes. Mirrored codes are looked up in every nearby bucket."""
     return _cost(count, band.width, band.radius) * (3 if mirrors else 1) / 1e9
 
 
 def _cost(count: int, width: int, radius: int) -> float:
-    """Nanoseconds that a band is expected to take where codes are random."""
+    """The expected time of a band with random codes, in nanoseconds."""
     near = sum(math.comb(width, flips) for flips in range(radius + 1))
     pairs = _START_NS * count + _VISIT_NS * 2.0**width + _COMPARE_NS * count**2 / 2.0**width
     return _SORT_NS * count + near * pairs / 2

@@ -1,4 +1,4 @@
-"""Of very many images, those that may be the same as another: found by 8 bytes each, so that only these are looked at."""
+"""Finds, by 8 bytes of each image, which of very many images may be the same as another, so that only these are examined."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Outlines:
-    """What is held of each of very many images.
+    """What is held in memory of each of very many images.
 
     Images that are equal in one of ``equal``, [N] uint64 each, may be the same. ``first`` [N] is the first word of each hash,
-    ``hashed`` says which images have one. For a level that turns images ``whole`` has what is compared of all of them.
+    ``hashed`` says which images have one. For a level that rotates images, ``whole`` has the data to compare of all of them.
     """
 
     equal: Sequence[NDArray[np.uint64]]
@@ -36,10 +36,10 @@ class Outlines:
 
 
 def candidates(outlines: Outlines, widest: Level | None, workers: Workers) -> NDArray[np.int64]:
-    """The rows, ascending, that may be the same as another at a level; no other row is the same as any.
+    """The rows, ascending, that may be the same as another at a level; all other rows are unique.
 
-    By first words alone these are few at a level of few bits. At one of many, where nearly every word has others near it, the
-    rest of the hash decides on the spot.
+    At a level of few bits, first words alone leave few candidates. At one of many bits, where nearly every word has others nearby, the
+    rest of the hash decides immediately.
     """
     parent, *more = (equal_codes(words.reshape(-1, 1)) for words in outlines.equal)
     for firsts in more:

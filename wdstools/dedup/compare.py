@@ -1,4 +1,4 @@
-"""Comparing images that hashes say may be the same: by hashes and by small pictures, component by component."""
+"""Compares images that may be the same by their hashes: by hashes and small pictures, component by component."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _PIXELS, _CELLS = LUMA_SIDE * LUMA_SIDE, COLOUR_SIDE * COLOUR_SIDE
-#: Bytes of what is compared of an image beside its hashes: the luma, then the cells of the colour picture.
+#: The size of the data compared besides hashes: the luma, then the cells of the colour picture.
 LOOK_BYTES = _PIXELS + 4 * _CELLS
-#: Members of components that are compared in one task, unless one component has more: 34 MB of small pictures.
+#: How many members are compared in one task, unless one component has more: 34 MB of small pictures.
 MEMBERS_AT_ONCE = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Some whole components: what ``with_turned`` gives of their members, and the categories of each.
+    """Some whole components: the result of ``with_turned`` for their members, and the category of each.
 
-    ``starts`` says where each component begins; its last is the end. ``few``: there are so few pairs in all tasks together
+    ``starts`` has the start of each component, and the end of the last. ``few``: all tasks together have so few pairs
     that nothing is compiled for them.
     """
 
@@ -40,7 +40,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """Of each member: its leader and the first that it is linked with, as numbers of members; ``near`` and ``how`` it is its leader."""
+    """For each member: its leader and the first one linked with it, as numbers of members; ``near``, and ``how`` it equals its leader."""
 
     leader: NDArray[np.int64]
     root: NDArray[np.int64]
@@ -49,14 +49,14 @@ class Compared:
 
     @classmethod
     def nothing(cls, count: int) -> Compared:
-        """Room for so many members."""
+        """Empty results for ``count`` members."""
         return cls(
             np.zeros(count, np.int64), np.zeros(count, np.int64), np.zeros(count, np.uint64), np.zeros(count, np.uint8)
         )
 
 
 def compare(task: Comparison, tick: Callable[[int], None]) -> tuple[Compared, ...]:
-    """What is found at each level."""
+    """The results at each level."""
     count = len(task.own)
     leader, found = np.arange(count), []
     for level in task.levels:
@@ -89,11 +89,11 @@ def _many(
 
 
 def pixels_apart() -> NDArray[np.int64]:
-    """Room for the differences of the pixels of two small pictures, which compiled loops ask for."""
+    """Scratch space for the pixel differences of two small pictures, which compiled loops need."""
     return np.empty(_PIXELS, np.int64)
 
 
 def limits_of(level: Level) -> tuple[Any, ...]:
-    """A level's limits as the kernels take them."""
+    """A level's limits in the form that the kernels take."""
     difference = round(level.difference * _PIXELS)
     return (level.phash, level.phash16, difference, level.correlation, level.flips, 4 * level.local, 3 * level.chroma)

@@ -1,4 +1,4 @@
-"""Which of many codes are equal: a table of those seen so far, over a part of all codes at a time, so that it stays small."""
+"""Finds which of many codes are equal, with a table of those seen so far; it handles a part of all codes at a time, so that it stays small."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wdstools.kernels import jit
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: The table is made for about so many codes, as a power of two. It grows with those that differ: to 800 MB, and 1.2 GB for a moment.
+#: The table is made for about so many codes, as a power of two. It grows with the number of different ones: to 800 MB, briefly 1.2 GB.
 _BITS_AT_ONCE = 24
 _FIRST_SLOTS = 1 << 16
 
@@ -20,13 +20,13 @@ _FIRST_SLOTS = 1 << 16
 def equal_many(
     codes: NDArray[np.uint64], mirrored: NDArray[np.uint64] | None, takes: NDArray[np.bool_] | None, first: NDArray[Any]
 ) -> None:
-    """Write into ``first``, which has each row's own number, what ``forest.equal_codes`` gives."""
+    """Write the result of ``forest.equal_codes`` to ``first``, which initially has each row's own number."""
     count = len(codes)
     codes = np.ascontiguousarray(codes)
     more = codes[:, :0] if mirrored is None else np.ascontiguousarray(mirrored)
     tags = codes[:, 0] if codes.shape[1] == 1 and mirrored is None else _mix(codes, more)
     everyone = np.ones(count, bool) if takes is None else takes
-    # nobody who makes codes knows the salt: no choice of theirs fills one part of the table
+    # the salt is secret, so nobody can choose codes that all fall into one part of the table
     salt, bits = np.uint64(secrets.randbits(64)), max(0, (count - 1).bit_length() - _BITS_AT_ONCE)
     for part in range(1 << bits):
         table, row, held = _table(_FIRST_SLOTS, first), 0, 0
@@ -58,7 +58,7 @@ def _mixed(value):  # type: ignore[no-untyped-def]
 
 @jit
 def _mix(words, more):  # type: ignore[no-untyped-def]
-    """A 64-bit hash of each row, of both sets of words."""
+    """A 64-bit hash of each row, over both sets of words."""
     mixed = np.empty(len(words), np.uint64)
     for row in range(len(words)):
         value = np.uint64(0x9E3779B97F4A7C15)
@@ -72,7 +72,7 @@ def _mix(words, more):  # type: ignore[no-untyped-def]
 
 @jit
 def _move(table, larger, salt):  # type: ignore[no-untyped-def]
-    """Put what a table holds into one that has more room."""
+    """Move the entries of a table to a larger one."""
     slots, seen = larger
     last = np.uint64(len(slots) - 1)
     for old in range(len(table[0])):
@@ -86,9 +86,9 @@ def _move(table, larger, salt):  # type: ignore[no-untyped-def]
 
 @jit
 def _link_equal(sets, known, part, table, state):  # type: ignore[no-untyped-def]
-    """Of the codes of one part, each that is equal to one before it gets that one's row; stops where the table is half full.
+    """Give each code of one part that equals an earlier one the row of that; stops when the table is half full.
 
-    ``state`` is where to write, the row to go on from, and how many codes are in the table; gives the last two.
+    ``state`` is where to write, the row from which to continue, and how many codes are in the table; returns the last two.
     """
     codes, more = sets
     tags, takes = known

@@ -1,6 +1,6 @@
-"""The search and the comparison for few images, by numpy alone: what the compiled loops find, before those are compiled.
+"""Search and comparison for few images, with numpy alone: the same results as the compiled loops, without compiling them.
 
-To compile them takes seconds, and to load them a good part of one: more than these take for a few thousand images.
+Compiling the loops takes seconds, and loading them most of a second: more than this code takes for a few thousand images.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
     from wdstools.dedup.forest import Rows
 
-#: So many codes are each compared with all others.
+#: Up to so many codes are each compared with all others.
 FEW_CODES = 1 << 14
-#: So many pairs of images are compared here.
+#: Up to so many pairs of images are compared here.
 FEW_PAIRS = 1 << 17
-#: A component takes as long as so many pairs beside its own.
+#: The overhead of a component, in pairs.
 _A_COMPONENT = 2
 _PIXELS = LUMA_SIDE * LUMA_SIDE
 _PAIRS_AT_ONCE = 256
@@ -41,12 +41,12 @@ class _Left:
 
     def __init__(self, rows: Rows, words: NDArray[np.uint64], mirrored: NDArray[np.uint64] | None) -> None:
         self.rows = rows
-        # the first words by themselves: they are what is looked through
+        # the first words separately, as they are searched
         sets = (words,) if mirrored is None else (words, mirrored)
         self._sets = [(np.ascontiguousarray(codes[rows, 0]), codes[rows, 1:]) for codes in sets]
 
     def take(self, words: list[NDArray[np.uint64]], limits: tuple[int, int]) -> Rows:
-        """Remove those that are alike: their words and a code's, theirs and its mirrored ones, or the other way round."""
+        """Remove and return the codes that are like ``words``: directly, or with one of the two mirrored."""
         pairs = [(self._sets[0], words[0])]
         if len(words) > 1:
             pairs += [(self._sets[1], words[0]), (self._sets[0], words[1])]
@@ -80,21 +80,21 @@ def _within(
 
 
 def link(codes: NDArray[np.uint64], limits: tuple[int, int], mirrored: NDArray[np.uint64] | None) -> Rows:
-    """What ``hamming.link`` gives."""
+    """As ``hamming.link``."""
     return _linked(codes, mirrored, limits, len(codes), within=True)
 
 
 def link_across(
     words: NDArray[np.uint64], mirrored: NDArray[np.uint64] | None, limits: tuple[int, int], first: int
 ) -> Rows:
-    """The components of two sets, the ``first`` rows and those behind them; rows of one set are not compared."""
+    """The components of two sets, the ``first`` rows and those after them; rows within one set are not compared."""
     return _linked(words, mirrored, limits, first, within=False)
 
 
 def _linked(
     words: NDArray[np.uint64], mirrored: NDArray[np.uint64] | None, limits: tuple[int, int], first: int, *, within: bool
 ) -> Rows:
-    """From each row, the smallest first, to all that can be reached: each is looked from once."""
+    """Visit all rows reachable from each row, the smallest first; each is searched from once."""
     parent: Rows = np.arange(len(words), dtype=row_type(len(words)))
     sets = (words,) if mirrored is None else (words, mirrored)
     mine = _Left(parent[:first].copy(), words, mirrored)
@@ -112,13 +112,13 @@ def _linked(
 
 
 def effort_of(starts: NDArray[np.int64]) -> int:
-    """What components that begin at ``starts``, whose last is the end, take: as much as so many pairs."""
+    """The effort for components that begin at ``starts`` (its last value is the end), in pairs."""
     sizes = np.diff(starts)
     return int((sizes * (sizes - 1) // 2).sum()) + _A_COMPONENT * len(sizes)
 
 
 def pairs_across(starts: NDArray[np.int64], their_starts: NDArray[np.int64]) -> int:
-    """The same of components of two sets: one of each in a pair."""
+    """The number of pairs in components of two sets, with one image of each set."""
     return int((np.diff(starts) * np.diff(their_starts)).sum())
 
 
@@ -129,7 +129,7 @@ def cluster(
     leader: NDArray[np.int64],
     own: NDArray[np.uint64],
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint64], tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """How each row is its leader, and what it is near; and the pairs that are the same. Writes ``leader``."""
+    """How each row equals its leader, and its nearby categories; and the pairs that are the same. Writes ``leader``."""
     how, near = np.zeros(len(leader), np.uint8), own.copy()
     sizes = np.diff(starts).tolist()
     local = [np.tril_indices(size, -1) for size in sizes]
@@ -153,7 +153,7 @@ def cluster(
 
 
 def _lead(start: int, ways: NDArray[np.uint8], leader: NDArray[np.int64], how: NDArray[np.uint8]) -> None:
-    """Each row follows the first leader that it is the same as, or leads; a stricter level's followers stay with theirs."""
+    """Assign each row to the first leader that is the same image, or make it a leader; followers from a stricter level keep theirs."""
     leaders: list[int] = []
     for number in range(len(ways)):
         row = start + number
@@ -171,7 +171,7 @@ def _lead(start: int, ways: NDArray[np.uint8], leader: NDArray[np.int64], how: N
 def same(
     data: tuple[Any, ...], limits: tuple[Any, ...], a: NDArray[np.int64], b: NDArray[np.int64]
 ) -> NDArray[np.uint8]:
-    """What the compiled ``same`` gives of each pair."""
+    """The result of the compiled ``same`` for each pair."""
     how = np.zeros(len(a), np.uint8)
     second = data[4]
     ways = [(a, b)]
@@ -186,7 +186,7 @@ def same(
 def _same_way(
     data: tuple[Any, ...], limits: tuple[Any, ...], a: NDArray[np.int64], b: NDArray[np.int64]
 ) -> NDArray[np.uint8]:
-    """The same for pairs of images, each one way round."""
+    """The same for pairs of images, each in one orientation."""
     words, mirrored, looks, low, _, vague = data
     how = np.zeros(len(a), np.uint8)
     blind, strict = vague[a] | vague[b], low[a] | low[b]
@@ -212,7 +212,7 @@ def _hashes_alike(a: NDArray[np.uint64], b: NDArray[np.uint64], limits: tuple[An
 def _pixels_alike(
     a: NDArray[np.uint8], b: NDArray[np.uint8], limits: tuple[Any, ...], low: NDArray[np.bool_], *, mirrored: bool
 ) -> NDArray[np.bool_]:
-    """Whether the small pictures of each pair are alike; the arithmetic is that of the compiled loops."""
+    """Whether the small pictures of each pair are alike, by the same arithmetic as in the compiled loops."""
     step = -1 if mirrored else 1
     x = a[:, :_PIXELS].reshape(-1, LUMA_SIDE, LUMA_SIDE).astype(np.int16)
     y = b[:, :_PIXELS].reshape(-1, LUMA_SIDE, LUMA_SIDE)[:, :, ::step].astype(np.int16)
@@ -234,13 +234,13 @@ def _sums(pixels: NDArray[np.int16]) -> NDArray[np.int64]:
 
 
 def _products(x: NDArray[np.int16], y: NDArray[np.int16]) -> list[NDArray[np.int64]]:
-    """The sums of squares of two pictures, and of their products: each is below 2 ** 27."""
+    """The sums of squares of two pictures, and of their products; each is below 2 ** 27."""
     a, b = (pixels.reshape(-1, _PIXELS).astype(np.int32) for pixels in (x, y))
     return [np.einsum("np,np->n", one, other).astype(np.int64) for one, other in ((a, a), (b, b), (a, b))]
 
 
 def _largest_local(apart: NDArray[np.int16]) -> NDArray[np.int16]:
-    """The largest difference of the sums of 2x2 neighbours, or of a single pixel where that is 1.5 times their mean."""
+    """The largest difference of the sums of 2x2 neighbours, or of a single pixel if that exceeds 1.5 times their mean."""
     flat = apart.reshape(-1, _PIXELS)
     rows = flat[:, :-LUMA_SIDE] + flat[:, LUMA_SIDE:]
     blocks = rows[:, :-1] + rows[:, 1:]
@@ -252,7 +252,7 @@ def _largest_local(apart: NDArray[np.int16]) -> NDArray[np.int16]:
 def _colours_alike(
     a: NDArray[np.uint8], b: NDArray[np.uint8], chroma: NDArray[np.float64], step: int
 ) -> NDArray[np.bool_]:
-    """Whether in no cell the alpha, or a colour's distance from gray (three times over), differs by more."""
+    """Whether no cell differs by more in alpha, or in a colour's distance from gray (times three)."""
     mine, theirs = (some[:, _PIXELS:].reshape(-1, COLOUR_SIDE, COLOUR_SIDE, 4) for some in (a, b))
     apart = mine.astype(np.int16) - theirs[:, :, ::step]
     red, green, blue, alpha = (apart[..., channel] for channel in range(4))
@@ -266,7 +266,7 @@ def _colours_alike(
 def first_matches(
     data: tuple[Any, ...], limits: tuple[Any, ...], sides: tuple[Any, ...], unknown: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """For each row of one side the first of the other side, in its component, that it is the same as (-1: none), and how."""
+    """For each row of one side, the first row of the other side in its component that is the same image (-1: none), and how."""
     mine, theirs, starts, their_starts, offset = sides
     other, how = np.full(len(unknown), -1, np.int64), np.zeros(len(unknown), np.uint8)
     nothing = [np.zeros(0, np.int64)]
@@ -279,6 +279,6 @@ def first_matches(
         others.append(np.tile(asked, len(asking)))
     first, second = np.concatenate(rows), np.concatenate(others)
     found = same(data, limits, first, second)
-    hits = np.flatnonzero(found)[::-1]  # of several the first is written last
+    hits = np.flatnonzero(found)[::-1]  # of several, the first is written last
     other[first[hits] - offset], how[first[hits] - offset] = second[hits], found[hits]
     return other, how

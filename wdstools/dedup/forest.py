@@ -1,4 +1,4 @@
-"""Trees of rows that belong together: each row points to a smaller one of its tree, or is its root. By numpy alone."""
+"""Trees of rows that belong together: each row points to a smaller one of its tree, or is its root. With numpy alone."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ if TYPE_CHECKING:
 Rows: TypeAlias = "NDArray[Any]"
 _MOST_32_BITS = 2**31 - 1
 _ROWS_AT_ONCE = 1 << 16
-#: Of more codes those that are equal are found by a compiled loop.
+#: With more codes, a compiled loop finds equal ones.
 _MANY = 1 << 20
 
 
 def row_type(count: int) -> type[np.int32 | np.int64]:
-    """The type that numbers of so many rows have."""
+    """The type for the numbers of ``count`` rows."""
     return np.int32 if count <= _MOST_32_BITS else np.int64
 
 
 def fixed(codes: NDArray[Any]) -> NDArray[Any]:
-    """The same array, in one piece and to be read only: compiled loops have one form for it, wherever its memory lies."""
+    """The same array, contiguous and read-only: compiled loops have one form for it, wherever its memory comes from."""
     view = np.ascontiguousarray(codes).view()
     view.flags.writeable = False
     return view
 
 
 def unite(parent: Rows, first: Rows, second: Rows) -> None:
-    """Make one tree of those of each pair of rows; the smaller root stays."""
+    """Unite the trees of each pair of rows; the smaller root remains."""
     while len(first):
         first, second = roots(parent, first), roots(parent, second)
         apart = first != second
@@ -39,7 +39,7 @@ def unite(parent: Rows, first: Rows, second: Rows) -> None:
 
 
 def roots(parent: Rows, rows: Rows) -> Rows:
-    """The root of each row's tree. Who is passed on the way points further up then, so no way stays long."""
+    """The root of each row's tree. Rows on the way are pointed further up, so that paths stay short."""
     found = parent[rows]
     climbing = np.flatnonzero(parent[found] != found)
     while len(climbing):
@@ -59,7 +59,7 @@ def flatten(parent: Rows) -> None:
 
 
 def merge(parent: Rows, other: Rows) -> None:
-    """Unite each row with the one that another forest has it under."""
+    """Unite each row with its parent in another forest."""
     for start in range(0, len(other), _ROWS_AT_ONCE):
         above = other[start : start + _ROWS_AT_ONCE]
         rows = np.flatnonzero(above != np.arange(start, start + len(above))) + start
@@ -87,7 +87,7 @@ def in_company(parent: Rows) -> NDArray[np.bool_]:
 def equal_codes(
     codes: NDArray[np.uint64], mirrored: NDArray[np.uint64] | None = None, takes: NDArray[np.bool_] | None = None
 ) -> Rows:
-    """For each row of [N, W] the first one that is equal, in ``mirrored`` too; itself if it does not take part."""
+    """For each row of [N, W], the first equal row (also in ``mirrored``, if given); the row itself if it does not take part."""
     first: Rows = np.arange(len(codes), dtype=row_type(len(codes)))
     if len(codes) > _MANY:
         from wdstools.dedup.equal import equal_many

@@ -1,4 +1,4 @@
-"""From fingerprints to groups: who is the same image as whom, without chaining, whatever order they came in."""
+"""Turns fingerprints into groups: which images are the same, without chaining, whatever their order."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 _PIXELS = LUMA_SIDE * LUMA_SIDE
 _NEAR_DEVIATION, _LOOKS_AT_ONCE = 0.5, 4096
-#: Added to the orientation of an image whose hashes noise decides: it is compared by its pixels alone when it is turned.
+#: Added to the orientation of an image whose hashes are decided by noise: rotated, it is compared by its pixels alone.
 UNDECIDED = 16
 
 
 class Turned(NamedTuple):
-    """Images that EXIF says are to be turned: rows, orientations, and the hashes of what is seen then, as those stored."""
+    """Images with an EXIF rotation: rows, orientations, and the hashes of the rotated images, in the form of the others."""
 
     rows: NDArray[np.int64]
     turns: NDArray[np.uint8]
@@ -45,14 +45,14 @@ class Turned(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fingerprints:
-    """What is compared, one row an image, in order of preference: of a group the first row represents it.
+    """The data to compare, one row per image, in order of preference: the first row of a group represents it.
 
     ``exact`` [N, 2] uint64 is equal for byte-identical images alone. ``words`` and ``mirrored`` [N, 5] uint64 hold
     the 64-bit phash and the 256-bit one, of the image and of its mirror image; ``deviation`` [N] float32 is the
-    standard deviation of its luma, NaN where an image could not be decoded and so has no hash. ``looks`` gives the
+    standard deviation of its luma, NaN if the image could not be decoded and so has no hash. ``looks`` returns the
     [n, LOOK_BYTES] uint8 small pictures of some rows: 32x32 luma, then 16x16 cells of red, green, blue and alpha.
-    ``turned`` are those that may be seen another way round too; ``behind`` are ``words`` and ``mirrored`` with those of the
-    turned ones behind them, where they lie so already.
+    ``turned`` are the images with an EXIF rotation; ``behind`` is ``words`` and ``mirrored`` followed by those of the
+    rotated ones, if already in this form.
     """
 
     exact: NDArray[np.uint64]
@@ -65,7 +65,7 @@ class Fingerprints:
 
     @property
     def both_ways(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-        """``words`` and ``mirrored``, and those of the turned ones behind them."""
+        """``words`` and ``mirrored``, followed by those of the rotated images."""
         turned = self.turned
         if self.behind is not None or not len(turned.rows):
             return self.behind or (self.words, self.mirrored)
@@ -73,17 +73,17 @@ class Fingerprints:
 
     @property
     def low_information(self) -> NDArray[np.bool_]:
-        """Images with too little in them for a hash to tell them apart."""
+        """Images with too little detail for a hash to tell them apart."""
         return self.deviation < LOW_INFORMATION_STD
 
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """Who belongs to whom at one level; all arrays have one value a row.
+    """The groups at one level; all arrays have one value per row.
 
-    ``leader``: the row that represents it: itself, or an earlier one that it, or its leader at the stricter level,
-    was compared with and found the same as; so groups of levels are nested, and no two leaders are the same image. ``component``: the smallest row that it is linked with, through any
-    number of images that are the same as the next. ``near``: a bit for each category (``category`` of ``group``) that holds
+    ``leader``: the row that represents it: itself, or an earlier one that was compared with it, or with its leader at the stricter level,
+    and found the same; so the groups of levels are nested, and no two leaders are the same image. ``component``: the smallest row linked with it, through any
+    chain of images each the same as the next. ``near``: a bit for each category (``category`` of ``group``) that has
     the same image. ``flipped``: it is the mirror image of its leader.
     """
 
@@ -102,9 +102,9 @@ def group(
 ) -> tuple[Grouping, ...]:
     """Group the images: first the byte-identical ones (``exact``), then at each of ``levels``, the strictest first.
 
-    ``category`` (0 to 63, for instance the split) is what ``near`` tells about; ``workers`` search and compare, without them
-    it is done here. The result is a function of the rows in their order alone. Memory: linear; small pictures are asked for
-    only where hashes are alike.
+    ``category`` (0 to 63, for instance the split) defines the bits of ``near``; ``workers`` search and compare, by default
+    in this process. The result depends only on the rows and their order. Memory is linear; small pictures are requested
+    only if hashes are alike.
     """
     count = len(prints.exact)
     first = first_equal(prints.exact)
@@ -130,7 +130,7 @@ def _compare(
     levels: Sequence[Level],
     workers: Workers,
 ) -> dict[str, Compared]:
-    """What is found at each level among members that are linked, component by component; a few thousand at a time."""
+    """The results at each level for linked members, component by component, a few thousand at a time."""
     count = len(members)
     pictures = prints.looks(np.sort(members)).reshape(-1, LOOK_BYTES)
     place = np.empty(count, np.int64)
@@ -155,7 +155,7 @@ def _compare(
 
 
 def _cuts(starts: NDArray[np.int64]) -> list[int]:
-    """Where to cut a row of components, of which each begins at one of ``starts``, so that no part has many members."""
+    """Where to divide a sequence of components, which begin at ``starts``, so that no part has many members."""
     cuts = [0]
     while cuts[-1] < len(starts) - 1:
         reach = int(np.searchsorted(starts, starts[cuts[-1]] + MEMBERS_AT_ONCE, "right")) - 1
@@ -166,7 +166,7 @@ def _cuts(starts: NDArray[np.int64]) -> list[int]:
 def _all_rows(
     level: Level, members: NDArray[np.int64], found: Compared, first: NDArray[np.int64], own: NDArray[np.uint64]
 ) -> Grouping:
-    """What was found among the members, as arrays of all rows; whoever is equal to a member belongs where that does."""
+    """The results for the members as arrays over all rows; a row equal to a member belongs to the same group."""
     everyone = np.arange(len(first))
     leaders, component, masks, flipped = everyone.copy(), everyone.copy(), own.copy(), np.zeros(len(first), bool)
     leaders[members], component[members], masks[members] = members[found.leader], members[found.root], found.near
@@ -175,7 +175,7 @@ def _all_rows(
 
 
 def link_prints(prints: Fingerprints, takes: NDArray[np.bool_], widest: Level, workers: Workers) -> Rows:
-    """Components of what may be the same at a level, of rows that take part; those to be turned do so both ways round."""
+    """Components of participating rows that may be the same at a level; rows with a rotation take part in both orientations."""
     limits, count = (widest.phash, widest.phash16), len(takes)
     if not widest.flips:
         return linked(prints.words, limits, None, workers, takes)
@@ -193,7 +193,7 @@ def link_prints(prints: Fingerprints, takes: NDArray[np.bool_], widest: Level, w
 
 
 def near_turned(prints: Fingerprints, number: int, others: Fingerprints, takes: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Which rows of others, of those that take part, have nearly the luma of a turned image whose hashes say nothing."""
+    """Which participating rows of ``others`` have nearly the same luma as an undecided rotated image."""
     row = int(prints.turned.rows[number])
     places = np.flatnonzero(takes & (np.abs(others.deviation - prints.deviation[row]) < _NEAR_DEVIATION))
     found = [places[:0]]
@@ -208,7 +208,7 @@ def near_turned(prints: Fingerprints, number: int, others: Fingerprints, takes: 
 
 
 def with_turned(prints: Fingerprints, members: NDArray[np.int64], looks: NDArray[np.uint8]) -> tuple[Any, ...]:
-    """What is compared of the members, with the turned ones once more behind them, and where each one's is (-1: nowhere)."""
+    """The data to compare of the members, followed by rotated versions, with the place of each member's (-1: none)."""
     turned = prints.turned
     at = np.minimum(np.searchsorted(turned.rows, members), max(0, len(turned.rows) - 1))
     base = np.flatnonzero(turned.rows[at] == members) if len(turned.rows) else np.zeros(0, np.int64)
@@ -218,7 +218,7 @@ def with_turned(prints: Fingerprints, members: NDArray[np.int64], looks: NDArray
     ways = turned.turns[held].tolist()
     again = [turn_look(looks[row], way) for row, way in zip(base.tolist(), ways, strict=True)]
     low = prints.low_information[members]
-    # an undecided one is judged as one of low information: by its pixels, strictly
+    # an undecided image is treated like one of low information: compared strictly by its pixels
     vague = np.array([bool(way & UNDECIDED) for way in ways], bool)
     return (
         np.concatenate((prints.words[members], turned.words[held])),
@@ -231,13 +231,13 @@ def with_turned(prints: Fingerprints, members: NDArray[np.int64], looks: NDArray
 
 
 def nothing_seen() -> tuple[Any, ...]:
-    """What ``with_turned`` gives of no members."""
+    """The result of ``with_turned`` for no members."""
     words, no = np.zeros((0, 5), np.uint64), np.zeros(0, bool)
     return words, words, np.zeros((0, LOOK_BYTES), np.uint8), no, np.zeros(0, np.int64), no
 
 
 def turn_look(look: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """The small pictures of an image as they are once it is turned as EXIF says."""
+    """The small pictures of an image, rotated as EXIF says."""
     orientation &= ~UNDECIDED
     luma = turn(look[:_PIXELS].reshape(LUMA_SIDE, LUMA_SIDE), orientation)
     colour = turn(look[_PIXELS:].reshape(COLOUR_SIDE, COLOUR_SIDE, 4), orientation)
@@ -245,7 +245,7 @@ def turn_look(look: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
 
 
 def turn(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """A picture, [H, W] or [H, W, C], turned as an EXIF orientation (2 to 8) says."""
+    """A picture, [H, W] or [H, W, C], rotated or mirrored by an EXIF orientation (2 to 8)."""
     if orientation >= 5:
         pixels = pixels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
@@ -254,7 +254,7 @@ def turn(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
 
 
 def first_equal(exact: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """For each row the first row that is equal."""
+    """For each row, the first equal row."""
     order = np.lexsort((np.arange(len(exact)), exact[:, 1], exact[:, 0]))
     new = np.ones(len(exact), bool)
     new[1:] = (exact[order][1:] != exact[order][:-1]).any(axis=1)
@@ -266,7 +266,7 @@ def first_equal(exact: NDArray[np.uint64]) -> NDArray[np.int64]:
 def distances(
     prints: Fingerprints, rows: NDArray[np.int64], leaders: NDArray[np.int64], flipped: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """How far rows are from their leaders: differing bits of the 64-bit and of the 256-bit hash; and whether one is turned."""
+    """The distances of rows from their leaders: differing bits of the 64-bit and 256-bit hashes; and whether one is rotated."""
     theirs = np.where(flipped[:, None], prints.mirrored[leaders], prints.words[leaders])
     small, large = _bits(prints.words[rows], theirs)
     turned = np.zeros(len(rows), bool)
@@ -288,7 +288,7 @@ def distances_between(
     theirs: tuple[Fingerprints, NDArray[np.int64]],
     flipped: NDArray[np.bool_],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The same of rows of two sets; of turned images the way round that is nearest."""
+    """The same for rows of two sets; for rotated images, in the nearest orientation."""
     (ours, rows), (others, other_rows) = mine, theirs
     if not (len(ours.words) and len(others.words)):
         return np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)

@@ -1,9 +1,9 @@
 """Exact search for hashes that differ in few bits, by bands.
 
-Cut 64 bits into bands and give each a radius: two codes that differ in at most k bits differ in at most r of some
+Divide 64 bits into bands and give each a radius: two codes that differ in at most k bits differ in at most r of some
 band's bits, if the sum of all r + 1 is k + 1 (the pigeonhole principle of Norouzi, Punjani, Fleet, "Fast Search in
 Hamming Space with Multi-Index Hashing", 2012). So for each band the codes are sorted into buckets by its bits, and
-compared with those in buckets that are at most r bits away. What comes out is a union-find forest instead of a list
+compared with those in buckets that are at most r bits away. The result is a union-find forest instead of a list
 of pairs: memory stays linear however many codes are alike.
 """
 
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
     from wdstools.dedup.forest import Rows
 
-#: Bands are sought by so many threads, unless there are few pairs to look at.
+#: So many threads search the bands, unless there are few pairs.
 _THREADS, _FEW_PAIRS = 4, 1 << 26
 
 
 class Buckets(NamedTuple):
-    """Codes in order of one band: ``ends[b]`` is where bucket b ends; ``trees`` the root of each code's row, or what it was.
+    """Codes in order of one band: ``ends[b]`` is where bucket b ends; ``trees`` is the root of each code's row, possibly outdated.
 
-    ``rows`` are those of the forest, ``names`` those of the whole codes: the same ones where all codes take part.
+    ``rows`` are rows of the forest, ``names`` rows of the whole codes: the same if all codes take part.
     """
 
     codes: NDArray[np.uint64]
@@ -56,7 +56,7 @@ def link(
 
     ``codes`` is [N, W] uint64. Two rows are alike if their first words differ in at most ``limits[0]`` bits and all
     other words together in at most ``limits[1]``; with ``mirrored``, of the same shape, also if a row's codes and
-    another's mirrored codes do. Rows that do not take part (``takes``) are like no other. Exact: no pair is missed.
+    another's mirrored codes do. Rows that do not take part (``takes``) are alone. Exact: no pair is missed.
     """
     parent = equal_codes(codes, mirrored, takes)
     some = are_roots(parent) if takes is None else are_roots(parent) & takes
@@ -78,15 +78,15 @@ def link(
 def link_sets(
     words: NDArray[np.uint64], mirrored: NDArray[np.uint64], first: int, firsts: list[Rows], limits: tuple[int, int]
 ) -> Rows:
-    """The forest of two sets of codes, the ``first`` ones and those behind them; ``firsts`` are those of the latter that take part.
+    """The forest of two sets of codes, the ``first`` ones and those after them; ``firsts`` are the participating rows of the latter.
 
-    Mirrored codes take part where ``firsts`` has two.
+    Mirrored codes take part if ``firsts`` has two entries.
     """
     second = len(words) - first
     bands = plan_bands(max(2, math.isqrt(first * second)), limits[0])
     threads = min(_THREADS, os.cpu_count() or 1, len(bands)) if first * second > _FEW_PAIRS else 1
     work = partial(_link_bands, (fixed(words), fixed(mirrored)), first, firsts, limits)
-    with ThreadPoolExecutor(threads) as pool:  # each with a forest of its own: compiled code holds no lock
+    with ThreadPoolExecutor(threads) as pool:  # each with its own forest: compiled code releases the GIL
         parent, *others = pool.map(work, [bands[number::threads] for number in range(threads)])
     for other in others:
         forest.merge(parent, other)
@@ -100,11 +100,11 @@ def _link_bands(
     limits: tuple[int, int],
     bands: list[Band],
 ) -> Rows:
-    """The forest of what some bands find: of words of two sets, one behind the other, and mirrored ones where ``firsts`` has two."""
+    """The forest from some bands: of the words of two sets, concatenated, and of mirrored ones if ``firsts`` has two entries."""
     words, mirrored = codes
     parent, ours = (np.arange(rows, dtype=row_type(len(words))) for rows in (len(words), first))
     for band in bands:
-        # the smaller set asks: its codes are compared with whole buckets of the larger
+        # codes of the smaller set are compared with whole buckets of the larger one
         asking = sort_by(band, words[firsts[0], 0], firsts[0], parent)
         asked = sort_by(band, words[:first, 0], ours, parent)
         join((asking, asked), band.whole, False, (words, words), limits, parent)
@@ -117,7 +117,7 @@ def _link_bands(
 
 
 def sort_by(band: Band, codes: NDArray[np.uint64], rows: Rows, parent: Rows, names: Rows | None = None) -> Buckets:
-    """Codes, and the rows that they are of, in order of a band's bits; ``names`` are their rows among the whole codes."""
+    """Codes and their rows, in order of a band's bits; ``names`` are their rows among the whole codes."""
     placed = np.empty_like(rows)
     made = Buckets(
         np.empty_like(codes),
@@ -140,7 +140,7 @@ def _count_bits(_context: Any, value: Any) -> Any:
     return types.uint64(types.uint64), generate
 
 
-#: Number of set bits of a uint64, in compiled code: one instruction, and vector code in loops.
+#: The number of set bits of a uint64, in compiled code: one instruction, and vector code in loops.
 popcount: Any = intrinsic(_count_bits)
 
 
@@ -163,7 +163,7 @@ def _spread(codes, numbers, bits, parent, sorted_):  # type: ignore[no-untyped-d
         ends[((code >> shift) & mask) + np.uint64(1)] += 1
     for key in range(1, len(ends)):
         ends[key] += ends[key - 1]
-    # each start moves on to where its bucket ends as codes come in
+    # as codes are added, each start moves to the end of its bucket
     for at in range(len(codes)):
         key = (codes[at] >> shift) & mask
         to = ends[key]
@@ -176,7 +176,7 @@ def _spread(codes, numbers, bits, parent, sorted_):  # type: ignore[no-untyped-d
 
 @jit
 def join(sets, part, itself, words, limits, parent):  # type: ignore[no-untyped-def]
-    """Unite codes of two sets that are alike, of a part's buckets and those near; of one with ``itself`` each pair once."""
+    """Unite codes of two sets that are alike, in a part's buckets and nearby ones; with ``itself``, each pair of one set once."""
     mine, theirs = sets
     steps, low, high = part
     codes, _, _, _, ends = mine
@@ -203,7 +203,7 @@ def join(sets, part, itself, words, limits, parent):  # type: ignore[no-untyped-
 
 @inlined
 def _unite_near(sets, span, words, limits, parent):  # type: ignore[no-untyped-def]
-    """Unite a code's row with those of a bucket's codes that are alike and not of its tree yet."""
+    """Unite a code's row with those of a bucket's codes that are alike and not yet in its tree."""
     codes, rows, names, trees, _ = sets[0]
     their_codes, their_rows, their_names, their_trees, _ = sets[1]
     at, begin, stop = span
@@ -224,16 +224,16 @@ def _unite_near(sets, span, words, limits, parent):  # type: ignore[no-untyped-d
 
 @inlined
 def _any_near(codes, code, limit):  # type: ignore[no-untyped-def]
-    """Whether a code is near: without a branch or a comparison, so that the compiler makes fast vector code of it."""
+    """Whether any code is near, without branches or comparisons, so that it compiles to fast vector code."""
     below = np.uint64(0)
     for other in range(len(codes)):
-        below |= popcount(codes[other] ^ code) - (limit + np.uint64(1))  # the highest bit, if this is below zero
+        below |= popcount(codes[other] ^ code) - (limit + np.uint64(1))  # sets the highest bit if negative
     return below >> np.uint64(63) > np.uint64(0)
 
 
 @inlined
 def _any_other_near(codes, labels, code, label, limit):  # type: ignore[no-untyped-def]
-    """The same, of another tree."""
+    """The same for codes in other trees."""
     hits = np.uint64(0)
     for other in range(len(codes)):
         hits += np.uint64((popcount(codes[other] ^ code) <= limit) & (labels[other] != label))
@@ -242,7 +242,7 @@ def _any_other_near(codes, labels, code, label, limit):  # type: ignore[no-untyp
 
 @inlined
 def rest_alike(a, b, limit):  # type: ignore[no-untyped-def]
-    """Whether all words but the first differ in at most ``limit`` bits."""
+    """Whether all words except the first differ in at most ``limit`` bits."""
     bits = np.uint64(0)
     for word in range(1, len(a)):
         bits += popcount(a[word] ^ b[word])
@@ -251,7 +251,7 @@ def rest_alike(a, b, limit):  # type: ignore[no-untyped-def]
 
 @jit
 def count_near(first, takes, bits, near):  # type: ignore[no-untyped-def]
-    """How many codes that take part are in buckets, of some bits of a band, that are near."""
+    """How many participating codes are in nearby buckets of some bits of a band."""
     count = 0
     for row in range(len(first)):
         count += near[(first[row] >> bits[0]) & bits[1]] & takes[row]
@@ -260,7 +260,7 @@ def count_near(first, takes, bits, near):  # type: ignore[no-untyped-def]
 
 @jit
 def take_near(first, takes, bits, near, made):  # type: ignore[no-untyped-def]
-    """Put those codes, and their rows, into arrays."""
+    """Write those codes and their rows to arrays."""
     codes, rows = made
     count = 0
     for row in range(len(first)):

@@ -1,9 +1,9 @@
-"""The search and the comparison in parts that do not talk: whoever has the codes does some buckets of a band.
+"""Search and comparison in independent parts: any worker with the codes can do some buckets of a band.
 
-What a part gives back are edges, at most one a code; united in one place they are the components that one pass over
-everything finds, for any number of parts and in any order. A part takes what it needs out of all codes, those of its buckets
-and of the buckets near them, so first words and a byte a code are all that it must have in memory. Of whole codes only those
-are looked up whose first words are near; they may lie in a file that is mapped.
+A part returns edges, at most one per code; united in one place they give the same components as one pass over
+everything, for any number of parts and in any order. A part copies what it needs from all codes, those of its buckets
+and of nearby buckets, so it only needs first words and a byte per code in memory. Whole codes are only looked up if
+their first words are near; they may be in a mapped file.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
     from wdstools.dedup.compare import Compared, Comparison
     from wdstools.dedup.forest import Rows
 
-#: A part of a band is expected to take between so many seconds, as far as there are parts enough for all workers.
+#: The expected time of a part, in seconds: at least, and at most, if there are enough parts for all workers.
 _SHORTEST, _LONGEST = 1.0, 60.0
-#: The first ranges of a band take several times as long as the last: so many for each worker even that out.
+#: The first ranges of a band take several times as long as the last: so many ranges per worker even that out.
 _RANGES_A_WORKER = 20
-#: A part takes at most about so many codes out of all, unless it then had fewer buckets than one in 4,096.
+#: A part copies at most about so many codes, unless it would then have fewer than one in 4,096 buckets.
 _MOST_CODES, _MOST_PARTS_BITS = 1 << 24, 12
-#: What a part holds of its own of each code that it takes: code and rows, once more by band, trees, a forest, edges.
+#: How many bytes a part holds for each copied code: code and rows, the same by band, trees, a forest, edges.
 _BYTES_A_CODE = 56
 
 
 class Codes:
-    """First words of codes, and of mirrored ones; the whole codes, [N, W]; and which take part, of which no two are equal.
+    """The first words of codes and mirrored codes; the whole codes, [N, W]; and which take part, no two of them equal.
 
-    They are only read, so that they travel to a host once, and its workers share them: a worker makes no array of its own.
+    They are read-only, so they travel to a host once and its workers share them: a worker copies no array.
     """
 
     travels_once: ClassVar[bool] = True
@@ -72,13 +72,13 @@ class SearchTask:
 
     @property
     def bytes(self) -> int:
-        """About what it holds of its own while it is worked on."""
+        """About how much memory it takes while it runs."""
         taken = len(self.codes.takes) * _share(self.band.radius, (self.parts - 1).bit_length())
         return int(taken * _BYTES_A_CODE * len(self.codes.sets)) + (16 << self.band.width)
 
 
 def search_part(task: SearchTask, tick: Callable[[int], None]) -> NDArray[Any]:
-    """Pairs of codes that link all that are alike in some buckets of a band and those near: [n, 2], less than one a code."""
+    """Pairs that link all codes that are alike in some buckets of a band and nearby ones: [n, 2], less than one per code."""
     from wdstools.dedup.hamming import join, sort_by
 
     codes, band = task.codes, task.band
@@ -101,7 +101,7 @@ def search_part(task: SearchTask, tick: Callable[[int], None]) -> NDArray[Any]:
 def _take(
     first: NDArray[np.uint64], codes: Codes, band: Band, part: Part, *, itself: bool
 ) -> tuple[NDArray[np.uint64], Rows]:
-    """First words, and the rows that they are of, in the buckets of a part or near; some of buckets beside those may come along."""
+    """First words and their rows in the buckets of a part and nearby ones; some from other buckets may be included."""
     from wdstools.dedup.hamming import count_near, take_near
 
     below = max(0, band.width - _MOST_PARTS_BITS)
@@ -109,7 +109,7 @@ def _take(
     near = np.zeros(1 << (band.width - below), np.bool_)
     if part.last > part.first:
         near[(own[:, None] ^ np.unique(part.steps >> below)).reshape(-1)] = True
-        near[: own[0] if itself else 0] = False  # of one set each pair is compared once, from the smaller bucket
+        near[: own[0] if itself else 0] = False  # within one set each pair is compared once, from the smaller bucket
     bits = np.uint64(band.shift + below), np.uint64(len(near) - 1)
     count = count_near(first, codes.takes, bits, near)
     made = np.empty(count, np.uint64), np.empty(count, row_type(len(first)))
@@ -118,38 +118,38 @@ def _take(
 
 
 def _share(radius: int, bits: int) -> float:
-    """What share of all codes one of 2 ** bits parts takes."""
+    """The share of all codes that one of 2 ** bits parts copies."""
     return min(1.0, sum(math.comb(bits, flips) for flips in range(radius + 1)) / (1 << bits))
 
 
 def _fewest_parts(count: int, bands: Sequence[Band]) -> int:
-    """In how many parts so many codes are searched at least, so that each takes few enough."""
+    """The smallest number of parts with which each part copies few enough codes."""
     radius = max((band.radius for band in bands), default=0)
     bits = next((bits for bits in range(_MOST_PARTS_BITS) if count * _share(radius, bits) <= _MOST_CODES), None)
     return 1 << (_MOST_PARTS_BITS if bits is None else bits)
 
 
 class Workers(Protocol):
-    """Who searches and compares."""
+    """Searches and compares."""
 
     def ranges(self, seconds: float) -> int:
-        """In how many ranges the buckets of a band are searched that are expected to take so long; 1: all bands in one go."""
+        """Into how many ranges to divide the buckets of a band with this expected time; 1: all bands in one go."""
 
     def search(self, tasks: Iterable[SearchTask], count: int) -> Iterator[NDArray[Any]]:
-        """What ``search_part`` gives of each of ``count`` tasks, in any order."""
+        """The results of ``search_part`` for ``count`` tasks, in any order."""
 
     def compare(self, tasks: Iterable[Comparison], count: int) -> Iterator[tuple[int, tuple[Compared, ...]]]:
-        """The number of each task, and what ``compare`` gives of it, in any order; they hold ``count`` members."""
+        """The number of each task and its result of ``compare``, in any order; the tasks have ``count`` members in total."""
 
 
 class Alone:
-    """Everything here, one after the other; in one go, unless so many ``ranges`` are asked for."""
+    """Does everything in this process, one task after the other; in one go, unless more ``ranges`` are requested."""
 
     def __init__(self, ranges: int = 1) -> None:
         self._ranges = ranges
 
     def ranges(self, seconds: float) -> int:
-        """As many as were asked for."""
+        """The requested number."""
         del seconds
         return self._ranges
 
@@ -169,7 +169,7 @@ def _ignore(count: int) -> None:
 
 
 def ranges_for(seconds: float, jobs: int) -> int:
-    """How many ranges a band is cut into: none below a second, at least 20 a worker where that leaves a second for each."""
+    """Into how many ranges to divide a band: each takes at least a second; if possible, at least 20 per worker."""
     most = int(seconds / _SHORTEST)
     return max(1, min(most, max(_RANGES_A_WORKER * jobs, int(seconds / _LONGEST))))
 
@@ -181,7 +181,7 @@ def linked(
     workers: Workers,
     takes: NDArray[np.bool_] | None = None,
 ) -> Rows:
-    """``link`` by some workers: the same components, whatever the number of ranges and the order in which they end."""
+    """As ``link``, by workers: the same components, whatever the number of ranges and the order in which they finish."""
     count = len(codes) if takes is None else int(np.count_nonzero(takes))
     if mirrored is None and sorted_bands.suits(count, limits[0]):
         found = sorted_bands.link(codes, limits, takes)
@@ -196,7 +196,7 @@ def linked(
     parts = max(workers.ranges(seconds / max(1, len(bands))), _fewest_parts(count, bands))
     if parts <= 1:
         return link(codes, limits, mirrored, takes)
-    link(codes[:2], limits)  # workers find it compiled
+    link(codes[:2], limits)  # so that workers find it compiled
     parent = equal_codes(codes, mirrored, takes)
     some = are_roots(parent) if takes is None else are_roots(parent) & takes
     held = Codes(codes, mirrored, some)
@@ -224,6 +224,6 @@ def _few_linked(
 
 
 def core_hours(count: int, limits: tuple[int, int], *, mirrors: bool) -> float:
-    """About how long one core takes to search so many codes: what was measured of random ones, by straight lines."""
+    """About how long one core takes to search so many codes, in hours, extrapolated from measurements with random codes."""
     bands = plan_bands(max(count, 2), limits[0])
     return sum(band_seconds(count, band, mirrors=mirrors) for band in bands) / 3600

@@ -16,16 +16,16 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: Sides of the gray images that hashes of 8x8 and 16x16 bits are made of.
+#: The sides of the gray images for hashes of 8x8 and 16x16 bits.
 SIDES = {8: 32, 16: 64}
-# A coefficient nearer to the median than this may fall on either side of it, by rounding: imagehash then decides.
+# A coefficient nearer to the median than this may fall on either side of it by rounding: imagehash then decides.
 _TIE = 1e-6
-#: What encoding an image again changes a coefficient by, and how many that it may decide are many.
+#: How much re-encoding an image changes a coefficient, and how many coefficients within that are too many.
 _NOISE, _MANY = 12.0, 12
 
 
 def phash(luma: NDArray[np.uint8], size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Hashes of [N, 4 size, 4 size] uint8 gray images, and those of their mirror images.
+    """The hashes of [N, 4 size, 4 size] uint8 gray images, and those of their mirror images.
 
     Both are [N, size**2 / 8] uint8, the first coefficient in the highest bit: ``row.tobytes().hex()`` is
     ``str(imagehash.phash(image, hash_size=size))``.
@@ -38,14 +38,14 @@ def phash(luma: NDArray[np.uint8], size: int) -> tuple[NDArray[np.uint8], NDArra
 
 
 def is_undecided(luma: NDArray[np.uint8]) -> bool:
-    """Whether noise decides many bits of the 64-bit hash of a 32x32 gray image: that of one that is symmetric, or nearly blank."""
+    """Whether noise decides many bits of the 64-bit hash of a 32x32 gray image, as for a symmetric or nearly blank one."""
     basis = _basis(8)
     low = (basis @ luma.astype(np.float64) @ basis.T).reshape(-1)
     return int(np.count_nonzero(np.abs(low - np.median(low)) < _NOISE)) >= _MANY
 
 
 def deviation(luma: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Standard deviation of each of N small gray images, from exact integer sums."""
+    """The standard deviation of each of N small gray images, from exact integer sums."""
     flat = luma.reshape(len(luma), math.prod(luma.shape[1:])).astype(np.int64)
     count, total = flat.shape[1], flat.sum(axis=1)
     squares = np.einsum("ij,ij->i", flat, flat)
@@ -55,7 +55,7 @@ def deviation(luma: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def _hash(low: NDArray[np.float64], luma: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     flat = low.reshape(len(low), size * size)
-    # the median is midway between the two in the middle; sorting has vector code, which choosing has not
+    # the median is the mean of the two middle values; numpy vectorises sorting, but not partitioning
     middle = np.sort(flat, axis=1)[:, flat.shape[1] // 2 - 1 : flat.shape[1] // 2 + 1]
     bits = flat > middle.mean(axis=1, keepdims=True)
     for row in np.flatnonzero(middle[:, 1] - middle[:, 0] < 2 * _TIE):
@@ -64,7 +64,7 @@ def _hash(low: NDArray[np.float64], luma: NDArray[np.uint8], size: int) -> NDArr
 
 
 def _reference(luma: NDArray[np.uint8], size: int) -> NDArray[np.bool_]:
-    """What imagehash itself says: the image has its size already, so that nothing is resized."""
+    """The hash by imagehash itself: the image already has the right size, so that nothing is resized."""
     import imagehash
     from PIL import Image
 

@@ -1,4 +1,4 @@
-"""Comparing images by hashes and by small pictures, component by component, compiled."""
+"""Compares images by hashes and small pictures, component by component, compiled."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PIXELS, _CELLS = LUMA_SIDE * LUMA_SIDE, COLOUR_SIDE * COLOUR_SIDE
 
 @inlined
 def _lead(component, data, limits, result, scratch):  # type: ignore[no-untyped-def]
-    """Each row follows the first leader that it is the same as, or leads; a stricter level's followers stay with theirs."""
+    """Assign each row to the first leader that is the same image, or make it a leader; followers from a stricter level keep theirs."""
     leader, how = result
     leaders, apart = scratch
     count = 0
@@ -43,9 +43,9 @@ def _lead(component, data, limits, result, scratch):  # type: ignore[no-untyped-
 
 @jit
 def cluster(starts, data, limits, result, own, scratch):  # type: ignore[no-untyped-def]
-    """In each component: leaders first come, then who is linked with whom, and with which categories.
+    """In each component, find the leaders in order, then which rows are linked, and with which categories.
 
-    ``scratch`` is room for a number of each row, and for ``same``.
+    ``scratch`` is scratch space: one number per row, and that for ``same``.
     """
     leader, parent, near, how = result
     for component in range(len(starts) - 1):
@@ -55,7 +55,7 @@ def cluster(starts, data, limits, result, own, scratch):  # type: ignore[no-unty
             for other in range(start, row):
                 mine, theirs = find(parent, row), find(parent, other)
                 if mine == theirs and (own[other] & ~near[row]) | (own[row] & ~near[other]) == np.uint64(0):
-                    continue  # known already
+                    continue  # already known
                 if same(data, limits, (row, other), scratch[1]):
                     near[row] |= own[other]
                     near[other] |= own[row]
@@ -64,9 +64,9 @@ def cluster(starts, data, limits, result, own, scratch):  # type: ignore[no-unty
 
 @step
 def same(data, limits, pair, apart):  # type: ignore[no-untyped-def]
-    """Whether two images are the same: directly, or one mirrored, or one turned or both; 0 if not.
+    """How two images are the same: directly, mirrored, or with one or both rotated; 0 if they are not.
 
-    ``apart`` is room for the differences of their pixels.
+    ``apart`` is scratch space for the differences of their pixels.
     """
     words, mirrored, looks, low, second, vague = data
     for way in range(4 if limits[4] else 1):
@@ -77,7 +77,7 @@ def same(data, limits, pair, apart):  # type: ignore[no-untyped-def]
         for turned in range(2 if limits[4] else 1):
             other = mirrored if turned else words
             alike = vague[a] or vague[b] or _hashes_alike(words[a], other[b], limits)
-            # a hash and that of the mirror image have medians of their own: the two ways round may differ by a bit
+            # a hash and that of the mirror image have different medians: the two directions may differ by a bit
             if not alike and turned:
                 alike = _hashes_alike(words[b], mirrored[a], limits)
             if alike and _pixels_alike(looks[a], looks[b], (low[a] or low[b], turned), limits, apart):
@@ -92,7 +92,7 @@ def _hashes_alike(a, b, limits):  # type: ignore[no-untyped-def]
 
 @inlined
 def _pixels_alike(a, b, how, limits, apart):  # type: ignore[no-untyped-def]
-    """Mean absolute difference and normalised correlation of two lumas, from exact integer sums, and what is local."""
+    """Whether two lumas are alike: by mean absolute difference and normalised correlation, from exact integer sums, and locally."""
     low, mirrored = how
     difference = sum_a = sum_b = sum_aa = sum_bb = sum_ab = np.int64(0)
     for at in range(_PIXELS):
@@ -117,9 +117,9 @@ def _pixels_alike(a, b, how, limits, apart):  # type: ignore[no-untyped-def]
 
 @inlined
 def _locally_alike(apart, limit):  # type: ignore[no-untyped-def]
-    """Whether no sum of the differences of 2x2 neighbours is larger, and none of a single pixel where that is 1.5 times their mean.
+    """Whether no sum of the differences of 2x2 neighbours is larger, and no single pixel exceeds 1.5 times their mean.
 
-    Words that are printed on a picture change single pixels much more than encoding it again does.
+    Text printed on a picture changes single pixels much more than re-encoding does.
     """
     largest = np.int64(0)
     for at in range(_PIXELS):
@@ -133,7 +133,7 @@ def _locally_alike(apart, limit):  # type: ignore[no-untyped-def]
 
 @inlined
 def _colours_alike(a, b, chroma, mirrored):  # type: ignore[no-untyped-def]
-    """Whether in no cell the alpha, or a colour's distance from gray (three times over), differs by more."""
+    """Whether no cell differs by more in alpha, or in a colour's distance from gray (times three)."""
     for cell in range(_CELLS):
         mine = _PIXELS + 4 * cell
         theirs = _PIXELS + 4 * (cell ^ (COLOUR_SIDE - 1) if mirrored else cell)
@@ -150,7 +150,7 @@ def _colours_alike(a, b, chroma, mirrored):  # type: ignore[no-untyped-def]
 
 @jit
 def first_matches(data, limits, sides, unknown, found, apart):  # type: ignore[no-untyped-def]
-    """For each row of one side the first of the other side, in its component, that it is the same as."""
+    """For each row of one side, the first row of the other side in its component that is the same image."""
     mine, theirs, starts, their_starts, offset = sides
     other, how = found
     for component in range(len(starts) - 1):

@@ -1,4 +1,4 @@
-"""What the search for duplicates returns: frozen values, as those of ``wdstools.results``."""
+"""The results of the search for duplicates: frozen values, like those of ``wdstools.results``."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DuplicateMember:
-    """One image of a group. ``phash`` and ``phash16`` are its differing bits from the representative, of 64 and 256.
+    """One image of a group. ``phash`` and ``phash16`` are how many bits, of 64 and of 256, differ from the representative.
 
-    ``turned``: it is the representative once one of them, or both, are turned as EXIF says.
+    ``turned``: it is the same as the representative once one or both are rotated as EXIF says.
     """
 
     key: str
@@ -35,7 +35,7 @@ class DuplicateMember:
 class DuplicateGroup:
     """Images that are the same at a level. ``members`` begins with the representative, the smallest key of all.
 
-    Each other one, or one that it is a closer copy of, was compared with the representative itself. ``captions`` counts different captions,
+    Each other member, or one of which it is a closer copy, was compared directly with the representative. ``captions`` counts different captions,
     ``low_information`` says that the image is nearly blank.
     """
 
@@ -46,21 +46,21 @@ class DuplicateGroup:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Splits that hold a member, sorted."""
+        """The splits of the members, sorted."""
         return tuple(sorted({member.split for member in self.members}))
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Labels of the members, sorted."""
+        """The labels of the members, sorted."""
         return tuple(sorted({member.label for member in self.members if member.label is not None}))
 
 
 @dataclass(frozen=True, slots=True)
 class LevelCounts:
-    """What a level finds: images that remain if of each group one is kept, groups, and the leak matrix.
+    """What a level finds: the images that remain if one of each group is kept, the groups, and the leak matrix.
 
-    ``leaks["test"]["train"]`` counts images of test that are the same as one of train. ``false_pairs`` and
-    ``false_pairs_bound``: pairs of different images that this level is expected to confuse among this many, and at
+    ``leaks["test"]["train"]`` is how many images of test are the same as one of train. ``false_pairs`` and
+    ``false_pairs_bound``: how many pairs of different images this level is expected to confuse among this many, and at
     most (95 %), as measured on photographs.
     """
 
@@ -74,13 +74,13 @@ class LevelCounts:
 
     @property
     def leaking(self) -> int:
-        """Images that are also in another split, counted in each."""
+        """The number of images that are also in another split, counted in each."""
         return sum(count for others in self.leaks.values() for count in others.values())
 
 
 @dataclass(frozen=True, slots=True)
 class RepeatedCaption:
-    """A caption, or a set of hashtags, that stands beside many images; ``keys`` are the first few of ``count``."""
+    """A caption, or a set of hashtags, of many images; ``keys`` are the first few of ``count``."""
 
     kind: str
     text: str
@@ -90,7 +90,7 @@ class RepeatedCaption:
 
 @dataclass(frozen=True, slots=True)
 class CaptionCounts:
-    """Captions after normalisation: how many differ, are empty or over-long, and which repeat most."""
+    """Captions after normalisation: how many are different, empty or over-long, and which repeat most."""
 
     distinct: int
     empty: int
@@ -103,8 +103,8 @@ class CaptionCounts:
 class DuplicateGroups:
     """How unique a dataset's images are. Iterates over its groups, the largest first.
 
-    ``levels`` runs from ``exact`` to the level asked for; ``groups`` are those of the last (of ``method``
-    ``size``: images of one width, height and file size). ``same_size_unique`` is what a count of different file sizes would call
+    ``levels`` runs from ``exact`` to the requested level; ``groups`` are those of the last (with ``method``
+    ``size``: images of one width, height and file size). ``same_size_unique`` is how many images a count of different file sizes would call
     unique. ``unreadable`` are images that could not be decoded: they are compared byte for byte only.
     """
 
@@ -122,12 +122,12 @@ class DuplicateGroups:
     unreadable: tuple[tuple[str, str], ...] = ()
     captions: CaptionCounts | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
-    #: Of the images that were compared. Whoever made a picture can make it look like another to a hash, or unlike.
+    #: About the compared images. The maker of a picture can make it look like another one to a hash, or unlike it.
     proved: Proved = Proved.ACCIDENT
 
     @property
     def unique(self) -> int:
-        """Images that remain if of each group one is kept."""
+        """The number of images that remain if one of each group is kept."""
         return self.samples - sum(len(group.members) - 1 for group in self.groups)
 
     @property
@@ -136,7 +136,7 @@ class DuplicateGroups:
         return tuple(group for group in self.groups if len(group.splits) > 1)
 
     def to_look_at(self) -> Iterator[DuplicateGroup]:
-        """Each group once, the largest and the least certain in turn: what to show where not all can be shown."""
+        """Each group once, the largest and the least certain in turn: the order for showing only some of them."""
         doubtful = sorted(self.groups, key=lambda group: -max(member.phash16 for member in group.members))
         seen: set[str] = set()
         for group in itertools.chain.from_iterable(zip(self.groups, doubtful, strict=True)):
@@ -153,7 +153,7 @@ class DuplicateGroups:
 
 @dataclass(frozen=True, slots=True)
 class Thumbnail:
-    """A small picture as a ``data:`` URI ("" if there is none), and the caption beside it."""
+    """A small picture as a ``data:`` URI ("" if there is none), and its caption."""
 
     picture: str
     caption: str

@@ -1,7 +1,7 @@
-"""The search for codes that differ in very few bits, by sorting alone: of codes within k bits some of k + 1 bands is equal.
+"""Search for codes that differ in very few bits, by sorting alone: codes within k bits are equal in one of k + 1 bands.
 
-So each band's equal codes are compared, and no others. Of random codes those are few where bands are wide, which they are where
-k is small. Nothing is compiled for it.
+So only codes that are equal in a band are compared. With random codes those are few if bands are wide, which they are if
+k is small. Nothing needs compiling.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from wdstools.dedup.forest import Rows
 
 _BITS = 64
-#: Of more codes compiled loops are so much faster that they are worth their wait.
+#: With more codes, compiled loops are so much faster that they are worth the wait.
 _MOST_CODES = 1 << 18
-#: A pair of neighbours takes as long as so many where each code is compared with all others.
+#: A pair of neighbours takes as long as so many pairs when each code is compared with all others.
 _PAIR = 8
 
 
 def suits(count: int, limit: int) -> bool:
-    """Whether so many codes, if they are random, have few pairs that are equal in a band."""
+    """Whether so many random codes have few pairs that are equal in a band."""
     bands = limit + 1
     return count <= _MOST_CODES and bands * count**2 / 2 ** (_BITS // bands + 1) <= _most_pairs()
 
@@ -37,7 +37,7 @@ def _most_pairs() -> int:
 
 
 def link(codes: NDArray[np.uint64], limits: tuple[int, int], takes: NDArray[np.bool_] | None = None) -> Rows | None:
-    """What ``hamming.link`` gives without mirrored codes; None where too many codes are equal in a band."""
+    """As ``hamming.link`` without mirrored codes; None if too many codes are equal in a band."""
     parent = equal_codes(codes, None, takes)
     rows = np.flatnonzero(are_roots(parent) if takes is None else are_roots(parent) & takes)
     bands = limits[0] + 1
@@ -59,7 +59,7 @@ def _link_band(
     parent: Rows,
     most: int,
 ) -> int:
-    """Unite rows that are alike and equal in some bits; gives the number of pairs that are equal, and does nothing if they are too many."""
+    """Unite rows that are alike and equal in some bits; returns the number of equal pairs, and does nothing if there are too many."""
     words = codes[rows, 0] >> np.uint64(bits[0])
     words &= np.uint64((1 << (bits[1] - bits[0])) - 1)
     order = np.argsort(words, kind="stable")
@@ -71,7 +71,7 @@ def _link_band(
         return count
     sorted_rows = rows[order]
     firsts = codes[sorted_rows, 0]
-    # those that have so many equal ones behind them
+    # rows with at least ``step`` equal ones after them
     at = np.arange(len(words))
     for step in itertools.count(1):
         at = at[: np.searchsorted(at, len(words) - step)]

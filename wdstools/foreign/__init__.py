@@ -1,1 +1,1 @@
-"""Tars that something else made: their samples as rows of an index, and what will go wrong with them, for whom."""
+"""Foreign tars, made by other tools: their samples as rows of an index, and the problems that readers will have with them."""

@@ -1,4 +1,4 @@
-"""Dots in keys: telling ``1.5.jpg`` (a key with a dot) from ``x.left.jpg`` (an extension with one)."""
+"""Dots in keys: distinguishes ``1.5.jpg`` (a dot in the key) from ``x.left.jpg`` (a dot in the extension)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 def dotted_heads(extensions: Mapping[str, int], samples: int) -> frozenset[str]:
     """The first parts of extensions that belong to keys. ``extensions`` counts samples, as readers see them.
 
-    A part that belongs to extensions comes again and again; one of a key is in few samples, or is a number under which
-    an image and something else stand.
+    A part that belongs to extensions occurs many times; a part of a key is in few samples, or is a number that
+    an image and another member have in common.
     """
     tails: dict[str, set[str]] = defaultdict(set)
     counts: dict[str, int] = {}
@@ -33,6 +33,6 @@ def dotted_heads(extensions: Mapping[str, int], samples: int) -> frozenset[str]:
 
 
 def with_head(key: str, extension: str, heads: frozenset[str]) -> tuple[str, str]:
-    """Key and extension of a member, the part of the extension that belongs to the key given back to it."""
+    """The key and extension of a member, with the part of the extension that belongs to the key moved back to it."""
     head, dot, tail = extension.rpartition(".")
     return (f"{key}.{head}", tail) if dot and head in heads else (key, extension)

@@ -1,7 +1,7 @@
-"""The names of many members at once: where each key ends, and which lie together as a sample. Pure, over arrays.
+"""The names of many members at once: where each key ends, and which members form a sample. Pure functions over arrays.
 
-Law: a group that is ``whole`` is one that ``ForeignRows`` makes of the same members one by one, whatever comes before
-or after, unless its key was there before.
+Law: a ``whole`` group is the one that ``ForeignRows`` makes of the same members one by one, whatever comes before
+or after, unless its key occurred before.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _SLASH, _DOT, _UNDERSCORE, _SPACE = b"/._ "
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """Members of one key that lie one behind the other; others are groups of their own.
+    """Groups of adjacent members with one key; all other members are groups of their own.
 
-    ``first`` has the number of each group's first member, and that of all members at its end. ``whole`` tells of each
-    whether it begins and ends here, and its names are such that nothing is to be said of them. ``dot`` is where the
+    ``first`` has the number of each group's first member, and the number of all members at its end. ``whole`` says for each
+    whether it begins and ends here, and has only ordinary names. ``dot`` is where the
     key of each member ends.
     """
 
@@ -37,7 +37,7 @@ class Groups:
 
 
 def groups_of(names: NDArray[np.uint8]) -> Groups:
-    """Group members by their names: rows of bytes, filled up with zeros."""
+    """Group members by their names: rows of bytes, padded with zeros."""
     width = int(np.flatnonzero(names.any(axis=0))[-1]) + 1
     names = np.ascontiguousarray(names[:, :width])
     folder = _folder_bytes(names)
@@ -58,18 +58,18 @@ def groups_of(names: NDArray[np.uint8]) -> Groups:
     first = np.concatenate(([0], np.flatnonzero(~together) + 1))
     whole = plain[first]
     whole[:-1] &= plain[first[1:]]
-    whole[-1] = False  # what comes next may be of it
+    whole[-1] = False  # the next member may belong to it
     return Groups([*first.tolist(), len(names)], whole.tolist(), dot.tolist())
 
 
 def _folder_bytes(names: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """How many bytes of each name are its folder, the slash included."""
+    """How many bytes of each name are its folder, including the slash."""
     slashes = names == _SLASH
     return np.where(slashes.any(axis=1), names.shape[1] - np.argmax(slashes[:, ::-1], axis=1), 0)
 
 
 class RunMembers:
-    """The entries of a run as Python's values, and the bytes in which they lie: ``data``, at ``base``."""
+    """The entries of a run as Python values, and the bytes that contain them: ``data``, at ``base``."""
 
     def __init__(self, run: Run, data: memoryview, base: int) -> None:
         self.names: list[bytes] = run.names.view(f"S{run.names.shape[1]}").ravel().tolist()
@@ -81,11 +81,11 @@ class RunMembers:
         self._base = base
 
     def split(self, dot: list[int]) -> None:
-        """Set the extensions: what follows the byte where each key ends."""
+        """Set the extensions: the part of each name after the byte where its key ends."""
         self.extensions = [name[at + 1 :] for name, at in zip(self.names, dot, strict=True)]
 
     def entry(self, number: int) -> TarEntry:
-        """One of them as ``hop`` gives it."""
+        """One entry as ``hop`` returns it."""
         return self.names[number], FILES[0], self.start[number], self.offset[number], self.size[number], b""
 
     def between(self, start: int, end: int) -> memoryview:
@@ -93,6 +93,6 @@ class RunMembers:
         return self._data[start - self._base : end - self._base]
 
     def payloads(self, part: slice) -> list[memoryview]:
-        """The payloads of some."""
+        """The payloads of some members."""
         data, base = self._data, self._base
         return [data[at - base : at - base + size] for at, size in zip(self.offset[part], self.size[part], strict=True)]

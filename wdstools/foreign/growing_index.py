@@ -1,4 +1,4 @@
-"""The columns of a foreign shard's index, as they grow."""
+"""The growing columns of a foreign shard's index."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-#: A label is what the names of classes make of ``cls``, which nothing here knows.
+#: All but ``label``, which depends on the names of classes, unknown here.
 _DESCRIBED = tuple(name for name in VALUE_COLUMNS if name != "label")
 _SAMPLE = ("key", "offset", "length", "xxh3_128", *_DESCRIBED)
 _MEMBER = ("row", "ext", "offset", "size", "xxh3_64")
 
 
 class ForeignColumns:
-    """A value a sample in each of ``sample``, a value a member in each of ``member``, whose ``row`` is its sample's number.
+    """Each of ``sample`` has one value per sample, each of ``member`` one per member; ``row`` is the number of its sample.
 
-    Members are in the order of the tar; a sample's need not lie together. ``extensions`` has those of each sample.
+    Members are in the order of the tar; those of a sample need not be adjacent. ``extensions`` has those of each sample.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class ForeignColumns:
         return len(self.extensions)
 
     def open(self, key: str, start: int) -> int:
-        """Begin a sample; gives its number."""
+        """Begin a sample; returns its number."""
         for values in self.sample.values():
             values.append(None)
         self.sample["key"][-1] = key
@@ -46,7 +46,7 @@ class ForeignColumns:
         return len(self.extensions) - 1
 
     def add(self, row: int, extension: str, place: tuple[int, int], digest: int) -> None:
-        """Add a member to a sample; ``place`` is where its payload lies, and its size."""
+        """Add a member to a sample; ``place`` is the offset and size of its payload."""
         self.extensions[row].append(extension)
         for name, value in zip(_MEMBER, (row, extension, *place, digest), strict=True):
             self.member[name].append(value)
@@ -67,14 +67,14 @@ class ForeignColumns:
             self.member[name] += values
 
     def drop_empty_tail(self) -> None:
-        """Forget samples at the end that have no member."""
+        """Remove samples at the end that have no member."""
         while self.extensions and not self.extensions[-1]:
             self.extensions.pop()
             for values in self.sample.values():
                 values.pop()
 
     def samples_with(self) -> Counter[str]:
-        """In how many samples each extension is."""
+        """How many samples have each extension."""
         found: Counter[str] = Counter()
         for extensions, count in Counter(map(tuple, self.extensions)).items():
             for extension in dict.fromkeys(extensions):

@@ -1,4 +1,4 @@
-"""What will go wrong with tars that something else made: stable codes, whom each hits, and what to do."""
+"""The problems that readers have with foreign tars: stable codes, which readers each one affects, and what to do."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _REPACK = "wdstools pack SHARDS DEST makes clean shards of them, without re-enco
 _REPACK_APART = (
     "wdstools pack SHARDS DEST --prefix-keys shard makes clean shards of them, with every sample, without re-encoding"
 )
-#: Where keys are there twice, a plain pack would leave samples out.
+#: With repeated keys, a plain pack would leave samples out.
 _REPEATED = ("key-duplicate", "key-duplicate-across")
 _EVERYBODY = ("webdataset", "huggingface", "energon", "dali", "open_clip", "timm")
 
 
 @dataclass(frozen=True, slots=True)
 class HazardKind:
-    """A kind of trouble: what it is, in words, the consumers that it hits, and what helps."""
+    """A kind of problem: its description, the consumers that it affects, and what helps."""
 
     message: str
     hits: tuple[str, ...]
@@ -117,18 +117,18 @@ class HazardCounts:
         self._examples: dict[str, str] = {}
 
     def add(self, code: str, example: str, count: int = 1) -> None:
-        """Note ``count`` cases."""
+        """Add ``count`` cases."""
         if count:
             self._counts[code] = self._counts.get(code, 0) + count
             self._examples.setdefault(code, example)
 
     def merge(self, others: Iterable[Hazard]) -> None:
-        """Add what was counted elsewhere."""
+        """Add counts from elsewhere."""
         for other in others:
             self.add(other.code, other.example, other.count)
 
     def hazards(self) -> tuple[Hazard, ...]:
-        """What was counted, in the order of HAZARD_KINDS. No hint leads to fewer samples than there are."""
+        """The hazards found, in the order of HAZARD_KINDS. No hint leads to a loss of samples."""
         repack = _REPACK_APART if any(code in self._counts for code in _REPEATED) else _REPACK
         return tuple(
             Hazard(

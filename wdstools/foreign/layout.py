@@ -1,4 +1,4 @@
-"""Finding the tars of a folder or bucket, their splits, and what lies beside them."""
+"""Finds the tars of a folder or bucket, their splits, and the files next to them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MAX_SIDE_BYTES = 1 << 26
 
 @dataclass(slots=True)
 class Layout:
-    """The tars of a place, each with its split, and the names and sizes of everything else there."""
+    """The tars of a place, each with its split, and the names and sizes of all other files there."""
 
     splits: dict[str, str]
     others: dict[str, int]
@@ -37,9 +37,9 @@ class Layout:
 
 
 def read_layout(store: Store, pattern: str, split_from: str, one: str | None) -> Layout:
-    """List a place. ``pattern`` is "" for everything below, or a file name, in which ``{000..123}`` may stand.
+    """List a place. ``pattern`` is "" for everything below, or a file name, which may contain ``{000..123}``.
 
-    ``split_from`` is one of SPLIT_SOURCES; ``one`` names the split of everything. Raises NotFoundError where there is no tar.
+    ``split_from`` is one of SPLIT_SOURCES; ``one`` is a single split for everything. Raises NotFoundError if there is no tar.
     """
     if split_from not in SPLIT_SOURCES:
         raise UsageError(
@@ -47,7 +47,7 @@ def read_layout(store: Store, pattern: str, split_from: str, one: str | None) ->
         )
     if one is not None and not is_split_name(one):
         raise UsageError(
-            "not a split's name", where=option("split"), expected="letters, digits, _ and -, no 'tar'", got=one
+            "not a valid split name", where=option("split"), expected="letters, digits, _ and -, without 'tar'", got=one
         )
     listed = {found.key: found.bytes for found in store.list()}
     wanted = _expand(pattern) if pattern else None
@@ -55,13 +55,13 @@ def read_layout(store: Store, pattern: str, split_from: str, one: str | None) ->
     absent = sorted(wanted - listed.keys()) if wanted is not None else []
     if absent or not tars:
         raise NotFoundError(
-            "a shard of the pattern is not there" if absent else "no tars here",
+            "a shard of the pattern is missing" if absent else "no tars here",
             code="shard-missing" if absent else "source-empty",
             where=f"{store.url}/{absent[0] if absent else pattern}",
         )
     odd = next((key for key in tars if not is_plain_path(key)), None)
     if odd is not None:
-        raise UsageError("a shard's name that cannot be kept: rename it", where=repr(odd))
+        raise UsageError("a shard has an invalid name: rename it", where=repr(odd))
     layout = Layout({}, {key: size for key, size in listed.items() if encoding_of(key) is None})
     given = _given_splits(store, listed, tars, split_from) if one is None else dict.fromkeys(tars, one)
     by_path = splits_of_paths(tar for tar in tars if not given.get(tar))
@@ -83,7 +83,7 @@ def read_layout(store: Store, pattern: str, split_from: str, one: str | None) ->
 
 
 def _note_odd(root: str, layout: Layout) -> None:
-    """Pipes and the like that have the names of tars."""
+    """Record pipes and the like that are named like tars."""
     for key in odd_files(root):
         if encoding_of(key) and _visible(key):
             layout.hazards.add("not-a-file", key)
@@ -105,7 +105,7 @@ def _expand(pattern: str) -> set[str]:
 
 
 def _given_splits(store: Store, listed: Mapping[str, int], tars: list[str], split_from: str) -> dict[str, str]:
-    """Splits that a consumer's own file gives, by shard."""
+    """The split of each shard from a consumer's own file."""
     sources = {"timm": _timm_splits, "energon": _energon_splits, "huggingface": _card_splits}
     if split_from in ("path", "one"):
         return dict.fromkeys(tars, "train") if split_from == "one" else {}
@@ -117,7 +117,7 @@ def _given_splits(store: Store, listed: Mapping[str, int], tars: list[str], spli
         except (StoreError, FormatError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             if split_from == name:
                 raise UsageError(
-                    f"no splits can be read from the files of {name}", where=store.url, got=str(error)
+                    f"cannot read splits from the files of {name}", where=store.url, got=str(error)
                 ) from None
             continue
         if found:
@@ -167,7 +167,7 @@ def _card_splits(store: Store, listed: Mapping[str, int], tars: list[str]) -> di
 
 
 def _note_files(layout: Layout) -> None:
-    """Side files that break other consumers, and tars whose side file is not there."""
+    """Record side files that break other consumers, and tars whose side file is missing."""
     stems = {tar_stem(tar): tar for tar in layout.splits}
     folders = {tar.rpartition("/")[0] for tar in layout.splits}
     for name in layout.others:
@@ -181,7 +181,7 @@ def _note_files(layout: Layout) -> None:
 
 
 def note_counts(store: Store, layout: Layout, samples: Mapping[str, int]) -> None:
-    """Compare the numbers of samples with what files beside the shards say: img2dataset, open_clip, timm, energon."""
+    """Compare the numbers of samples with those in the files of img2dataset, open_clip, timm and energon."""
     said: dict[str, dict[str, int]] = {}
     for name in sorted(layout.others):
         folder, _, base = name.rpartition("/")

@@ -1,20 +1,20 @@
-"""What a member's extension and payload say: the one rule of images, captions and labels, whatever the container. Pure."""
+"""What a member's extension and payload mean: the one rule for images, captions and labels, in any container. Pure functions."""
 
 from __future__ import annotations
 
 from wdstools.formats.image_types import is_image_extension
 
-#: Extensions of captions, in the order in which a sample's one is looked for.
+#: Extensions of captions, in the order in which they are tried.
 CAPTION_EXTENSIONS = ("txt", "caption", "text")
-#: A class is a column of int32.
+#: Classes are stored as int32.
 _MAX_CLASS = 2**31 - 1
 _MAX_CLASS_DIGITS = 20
-#: A longer class name is no name.
+#: The longest class name, in bytes.
 _MAX_LABEL_BYTES = 128
 
 
 def kind_of(extension: str) -> str:
-    """What an extension stands for, in upper or lower case: ``image`` (dotted ones too), ``caption``, ``cls``, ``json`` or "" ."""
+    """What an extension means, ignoring case: ``image`` (including dotted ones), ``caption``, ``cls``, ``json`` or ""."""
     lower = extension.lower()
     if is_image_extension(lower):
         return "image"
@@ -24,7 +24,7 @@ def kind_of(extension: str) -> str:
 
 
 def class_of(payload: bytes) -> int | None:
-    """The number that a ``cls`` payload gives: ASCII digits, with white space around them; None if it gives none that fits."""
+    """The number in a ``cls`` payload: ASCII digits, with optional white space around them; None if there is none that fits."""
     digits = payload.strip()
     if not digits.isdigit() or len(digits) > _MAX_CLASS_DIGITS:
         return None
@@ -33,7 +33,7 @@ def class_of(payload: bytes) -> int | None:
 
 
 def label_of(payload: bytes) -> str | None:
-    """The name of a class that a ``cls`` payload gives in place of a number: a line of text; None if it gives none."""
+    """The name of a class in a ``cls`` payload, in place of a number: a line of text; None if there is none."""
     if len(payload) > _MAX_LABEL_BYTES:
         return None
     try:

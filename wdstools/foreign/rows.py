@@ -1,4 +1,4 @@
-"""Members of a foreign tar, in order, to the rows of its index."""
+"""Turns the members of a foreign tar, in order, into the rows of its index."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
 _MAX_CAPTION_BYTES = 1 << 20
 _MAX_CLASS_BYTES = 64
 _MAX_TEXTS = 1 << 16
-#: webdataset's rule for members that are about the shard and not of a sample.
+#: webdataset's rule for members that describe the shard and belong to no sample.
 _META_RE = re.compile(rb"(?:^|/)__[^/]*__(?:/|$)")
-#: Folders, GNU's own kind of them, and the label of a volume: nothing that a sample could have had.
+#: Folders, GNU's own kind of folders, and volume labels: never members of a sample.
 _NO_MEMBERS = b"5DV"
 
 
 class _Layout(NamedTuple):
-    """The extensions of a sample's members, and which of the members say something: their numbers and kinds."""
+    """The extensions of a sample's members, and the numbers and kinds of those with values for the index."""
 
     extensions: list[str]
     described: list[tuple[int, str, str]]
 
 
 def key_end(name: bytes) -> int:
-    """Where the key of a member ends, by its name; -1 if it is a member of no sample."""
+    """Where the key ends in a member's name; -1 if the member belongs to no sample."""
     base = name.rfind(b"/") + 1
     dot = name.find(b".", base)
     return -1 if dot <= base or (b"__" in name and _META_RE.search(name)) else dot
@@ -50,10 +50,10 @@ def key_end(name: bytes) -> int:
 class ForeignRows:
     """Groups members into samples, as webdataset does: the first dot of a base name ends the key.
 
-    Members of one key that lie apart are joined to one row, without ``offset``, ``length`` and group digest, unless one
-    of them is there already: then they are another row of the same key. With ``window`` payloads are read: each member
-    and group gets its digest, and captions, classes and image sizes are taken; otherwise they are null, and digests 0.
-    ``left`` is told of every entry that is of no sample, with the code of why.
+    Members of one key that are not adjacent are joined to one row, without ``offset``, ``length`` and group digest, unless one
+    of them would be repeated: then they form another row with the same key. With ``window`` payloads are read: each member
+    and group gets its digest, and captions, classes and image sizes are recorded; otherwise they are null, and digests 0.
+    ``left`` is called for every entry that belongs to no sample, with the code of the reason.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class ForeignRows:
         self._key: bytes | None = None
         self._end = 0
         self._digest: tuple[int, bytes] | None = None
-        #: Where the last entry ends that was taken.
+        #: The end of the last entry that was taken.
         self.reached = 0
 
     def add(self, entry: TarEntry) -> bool:
-        """Take the next entry; False where its payload is cut."""
+        """Take the next entry; False if its payload is cut off."""
         name, kind, start, offset, size, _ = entry
         self.reached = offset + size
         dot = key_end(name)
@@ -111,7 +111,7 @@ class ForeignRows:
         return True
 
     def add_run(self, run: Run, data: memoryview, base: int) -> None:
-        """Take a run's entries, as ``add`` takes them one by one. With a window ``data``, which lies at ``base``, has all of them."""
+        """Take all entries of a run, as ``add`` would one by one. With a window, ``data``, at ``base``, contains all of them."""
         members, groups = RunMembers(run, data, base), groups_of(run.names)
         members.split(groups.dot)
         layouts: list[_Layout] = []
@@ -133,7 +133,7 @@ class ForeignRows:
         self.reached = members.offset[-1] + members.size[-1]
 
     def _add_whole(self, members: RunMembers, first: list[int], keys: list[bytes], layouts: list[_Layout]) -> None:
-        """Take samples that lie one behind the other; ``first`` has where each begins, and where the last one ends."""
+        """Take adjacent samples; ``first`` is the number of the first member of each, and the end of the last."""
         if not keys:
             return
         start, part = [members.start[at] for at in first], slice(first[0], first[-1])
@@ -160,7 +160,7 @@ class ForeignRows:
             self._window.keep_from = start[-1]
 
     def _layout(self, raw: tuple[bytes, ...]) -> _Layout | None:
-        """What extensions mean, if each is there once and they are few enough to be remembered."""
+        """The meaning of extensions, if none is repeated and there are few enough to be cached."""
         found = self._layouts.get(raw)
         if found is None and len(set(raw)) == len(raw) and len(self._texts) + len(raw) < _MAX_TEXTS:
             texts = [self._texts.get(extension) or self._text(extension) for extension in raw]
@@ -186,7 +186,7 @@ class ForeignRows:
         return self._hold(offset, size, start) is not None if size <= LARGEST_VIEW else self._large(offset, size)[1]
 
     def _hold(self, offset: int, size: int, start: int) -> memoryview | None:
-        """A payload, whole; None where it is cut. What the window must hold for the open group stays bounded."""
+        """A whole payload; None if it is cut off. Bounds what the window must hold for the open group."""
         assert self._window is not None
         if offset + size - self._window.keep_from > LARGEST_VIEW:
             self._window.keep_from = start
@@ -213,7 +213,7 @@ class ForeignRows:
         return self._text(extension)[0] in self.columns.extensions[row]
 
     def _close(self, following: int) -> None:
-        """End the group that is open; the window need not hold anything before ``following`` from here on."""
+        """End the open group; from now on the window need not hold anything before ``following``."""
         columns, row = self.columns.sample, self._row
         if self._key is not None and columns["offset"][row] is not None:
             start = columns["offset"][row]
@@ -228,7 +228,7 @@ class ForeignRows:
             self._window.keep_from = following
 
     def _group_digest(self, start: int, length: int) -> bytes | None:
-        """The digest of a group's bytes; None where they are too many, or are no longer held."""
+        """The digest of a group's bytes; None if they are too many, or no longer held."""
         assert self._window is not None
         if self._digest is not None and self._digest[0] == start + length:
             return self._digest[1]
@@ -237,7 +237,7 @@ class ForeignRows:
         return xxh3_128_digest(self._window.view(start, length))
 
     def pass_by(self, at: int) -> None:
-        """Hold nothing before ``at``: what lies there is of no entry. A group that goes on behind it has no digest."""
+        """Hold nothing before ``at``, which belongs to no entry. A group that continues after it has no digest."""
         if self._window is None:
             return
         start = self.columns.sample["offset"][self._row] if self._key is not None else None
@@ -247,7 +247,7 @@ class ForeignRows:
         self._window.keep_from = at
 
     def _large(self, offset: int, size: int) -> tuple[int, bool]:
-        """Digest of a payload that is not held whole, and whether it is all there."""
+        """The digest of a payload that is not held whole, and whether it is complete."""
         from xxhash import xxh3_64
 
         assert self._window is not None
@@ -276,10 +276,10 @@ class ForeignRows:
                 self.hazards.add("caption-empty", f"{self._path}/{columns['key'][row]}.{extension}")
 
     def _text(self, extension: bytes) -> tuple[str, str]:
-        """An extension as text, and what it stands for: image, caption, cls or nothing known."""
+        """An extension as text, and its meaning: image, caption, cls or none."""
         text = extension.decode("utf-8", "backslashreplace")
         kind = kind_of(text)
-        kind = "" if kind == "json" else kind  # nothing of it is described
+        kind = "" if kind == "json" else kind  # the index has no column for it
         if text != text.lower():
             self.hazards.add("extension-case", f"{self._path}/.{text}")
         if len(self._texts) < _MAX_TEXTS:
@@ -303,4 +303,4 @@ class ForeignRows:
     def finish(self) -> None:
         """Close the last group."""
         self._close(self._end)
-        self.columns.drop_empty_tail()  # a sample whose first payload was cut
+        self.columns.drop_empty_tail()  # a sample whose first payload is cut off

@@ -1,6 +1,6 @@
-"""The samples of one tar, as packing wants them: keys cleaned, dots and capitals seen through, the last member of a name kept.
+"""The samples of one tar, as packing needs them: with clean keys, dots and case resolved, the last member of each name kept.
 
-It asks the one grouper (``ForeignRows``), and joins what readers of tars would give as several samples.
+It uses the one grouper (``ForeignRows``), and joins what readers of tars would return as several samples.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wdstools.formats.tarhop import TarEntry
     from wdstools.stores.base import Store
 
-#: Where a payload begins, and its size, in bytes.
+#: The offset and size of a payload, in bytes.
 Place = tuple[int, int]
 _HARD_LINK = ord("1")
 _KINDS = {"1": "a hard link", "2": "a symbolic link", "M": "the rest of a file that began in another volume"}
@@ -27,7 +27,7 @@ _KINDS = {"1": "a hard link", "2": "a symbolic link", "M": "the rest of a file t
 
 @dataclass(slots=True)
 class TarSample:
-    """A sample: its key as text, and where each member lies, by extension in lower case, in tar order."""
+    """A sample: its key as text, and the place of each member, by extension in lower case, in tar order."""
 
     key: str
     members: dict[str, Place] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class TarSample:
 
 @dataclass(slots=True)
 class TarContents:
-    """What a tar holds: samples, the entries that are of none (code, name, detail), and the members that a later one replaced.
+    """The contents of a tar: samples, entries that belong to none (code, name, detail), and members replaced by later ones.
 
     ``files`` counts its entries, without folders.
     """
@@ -48,10 +48,10 @@ class TarContents:
 
 
 def read_samples(store: Store, tar: str, *, repeated: str = "join") -> TarContents:
-    """The samples of a plain tar, by its headers alone.
+    """The samples of a plain tar, from its headers alone.
 
-    A member that comes again under one key replaces the first (``repeated="join"``: what ``tar -r`` means), or begins
-    another sample of that key (``"apart"``), if there is an image in what comes again.
+    A repeated member of a key replaces the first (``repeated="join"``: the meaning of ``tar -r``), or begins
+    another sample with that key (``"apart"``), if the repeated members include an image.
     """
     contents = TarContents()
     links: list[TarEntry] = []
@@ -73,12 +73,12 @@ def read_samples(store: Store, tar: str, *, repeated: str = "join") -> TarConten
 
 
 def clean_name(name: str) -> str:
-    """A name as tar unpacks it: without a slash in front, ``.`` and empty parts."""
+    """A name as tar unpacks it: without a leading slash, ``.`` and empty parts."""
     return "/".join(part for part in name.split("/") if part not in ("", "."))
 
 
 class _Grouping:
-    """The rows of a tar, put together as samples."""
+    """Combines the rows of a tar into samples."""
 
     def __init__(self, rows: ForeignRows, contents: TarContents, *, apart: bool) -> None:
         columns = rows.columns
@@ -107,7 +107,7 @@ class _Grouping:
         sample.members[extension] = place
 
     def _sample(self, key: str, row: int) -> TarSample:
-        """The sample that a row of this key is of."""
+        """The sample to which a row of this key belongs."""
         sample = self._samples.get(key)
         if sample is None or (self._apart and self._begins_again(row)):
             sample = self._samples[key] = TarSample(key)
@@ -115,11 +115,11 @@ class _Grouping:
         return self._of_row.setdefault((key, row), sample)
 
     def _begins_again(self, row: int) -> bool:
-        """Whether a row of a key that was there before is a sample of its own, and not a member that was added later."""
+        """Whether a row with an earlier key is a separate sample, and not members that were added later."""
         return row >= 0 and any(kind_of(extension) == "image" for extension in self._columns.extensions[row])
 
     def add_link(self, entry: TarEntry) -> None:
-        """A hard link is the file that it names, if that is in the tar."""
+        """Take a hard link as the file that it names, if that is in the tar."""
         name, target = _text(entry[0]), split_member_name(clean_name(_text(entry[5])))
         split = split_member_name(clean_name(name))
         there = self._samples.get(target[0]) if target else None

@@ -1,4 +1,4 @@
-"""Indexing one foreign tar: its members, rows, digests and hazards. Runs in a worker."""
+"""Indexes one foreign tar: its members, rows, digests and hazards. Runs in a worker."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from wdstools.results import Hazard
     from wdstools.stores.base import Store
 
-#: ``none`` reads headers alone; ``xxh3`` every byte once; ``all`` adds what hubs and clouds speak.
+#: ``none`` reads only headers; ``xxh3`` reads every byte once; ``all`` adds the digests that hubs and clouds use.
 DIGEST_LEVELS = ("none", "xxh3", "all")
 _COMPRESSIONS = ("gzip", "zstd", "bzip2", "xz")
 _DRAINED_BYTES = 1 << 20
 _LONGEST_PAUSE = 256
-#: Behind an entry lie at most so many bytes of headers and extension records before the next one.
+#: The most bytes of headers and extension records between two entries.
 _LONGEST_EXTENSIONS = 1 << 24
 
 
@@ -55,7 +55,7 @@ class ForeignShardTask:
 
 @dataclass(frozen=True, slots=True)
 class ForeignShard:
-    """What a tar holds. ``extensions`` counts the samples that have each; ``key_hashes`` are XXH3-64, by row."""
+    """The contents of a tar. ``extensions`` counts the samples that have each; ``key_hashes`` are XXH3-64, by row."""
 
     split: str
     entry: ShardEntry
@@ -65,7 +65,7 @@ class ForeignShard:
 
 
 class _Digests:
-    """The digests of a shard's stored bytes, as they pass."""
+    """Computes the digests of a shard's stored bytes while they are read."""
 
     def __init__(self, readinto: ReadInto, level: str) -> None:
         self._readinto = readinto
@@ -84,7 +84,7 @@ class _Digests:
         return count
 
     def finish(self) -> dict[str, Any]:
-        """Read what is left; size and digests as a shard's entry has them, "" for those that were not computed."""
+        """Read the rest; size and digests as in a shard's entry, "" for those not computed."""
         rest = memoryview(page_aligned(_DRAINED_BYTES))
         while self.readinto(rest):
             pass
@@ -96,7 +96,7 @@ class _Digests:
 
 
 class _Unpacked:
-    """What a compressed tar unpacks to, as far as it can be had: what lies before damage is taken."""
+    """The decompressed bytes of a tar, up to the first damage."""
 
     def __init__(self, readinto: ReadInto, path: str, notes: HopNotes) -> None:
         self._notes = notes
@@ -107,7 +107,7 @@ class _Unpacked:
         self._notes.trailing += count
 
     def readinto(self, view: memoryview) -> int:
-        """The next bytes; none behind damage."""
+        """The next bytes; none after damage."""
         try:
             return self._readinto(view) if self.error is None else 0
         except FormatError as error:
@@ -116,7 +116,7 @@ class _Unpacked:
 
 
 class _Runs:
-    """Takes plain entries together wherever they are many; ``total`` is the tar's length if payloads are not read."""
+    """Takes plain entries in runs if there are many; ``total`` is the tar's length if payloads are not read."""
 
     def __init__(self, rows: ForeignRows, notes: HopNotes, window: Window, total: int | None) -> None:
         self._rows = rows
@@ -126,12 +126,12 @@ class _Runs:
         self._pause = self._wait = 0
 
     def __call__(self, at: int) -> int:
-        """Take what there is at a position; gives where the next header is."""
+        """Take the runs at a position; returns the position of the next header."""
         while not self._wait:
             data = self._window.ahead(at)
             run = read_run(data, at, payloads=self._total is None, total=self._total, fill=self._window.fill)
             if run is None:
-                self._wait = self._pause = min(2 * self._pause + 1, _LONGEST_PAUSE)  # looking in vain costs time
+                self._wait = self._pause = min(2 * self._pause + 1, _LONGEST_PAUSE)  # a fruitless search costs time
                 return at
             self._pause = 0
             self._notes.headers += run.headers
@@ -142,7 +142,7 @@ class _Runs:
 
 
 def index_shard(task: ForeignShardTask, tick: Tick) -> ForeignShard:
-    """Index one tar and store the index, as far as it can be read: its hazards say what cannot. Raises StoreError."""
+    """Index one tar, as far as it can be read, and store the index; hazards say what cannot be read. Raises StoreError."""
     rows, notes, found = read_foreign(task.shards, task.path, task.split, task.encoding, task.digests)
     table = rows.columns.table(task.split)
     found |= {"rows": rows_digest(table), "values": values_digest(table)}
@@ -157,7 +157,7 @@ def index_shard(task: ForeignShardTask, tick: Tick) -> ForeignShard:
 
 
 def _note_folders(rows: ForeignRows, task: ForeignShardTask, table: pa.Table) -> None:
-    """Keys in folders of other splits: nothing else tells of them."""
+    """Record keys in folders named after other splits, which would otherwise go unnoticed."""
     import pyarrow.compute as pc
 
     keys = table.column("key")
@@ -173,7 +173,7 @@ def read_foreign(
     digests: str,
     left: Callable[[str, TarEntry], None] | None = None,
 ) -> tuple[ForeignRows, HopNotes, dict[str, Any]]:
-    """Rows of a tar, how its headers ended, and the size and digests of its stored bytes; for ``left`` see ForeignRows."""
+    """The rows of a tar, how its headers ended, and the size and digests of its stored bytes; for ``left`` see ForeignRows."""
     notes = HopNotes()
     if digests == "none" and encoding == "tar":
         rows = ForeignRows(path, split, None, left)
@@ -190,7 +190,9 @@ def read_foreign(
         rows = ForeignRows(path, split, stream, left)
 
         def read(at: int, count: int) -> bytes:
-            if at - rows.reached > _LONGEST_EXTENSIONS:  # zeros, or what is no tar: there may be any number of them
+            if (
+                at - rows.reached > _LONGEST_EXTENSIONS
+            ):  # zeros, or bytes that are not a tar: there may be any number of them
                 rows.pass_by(at)
             return stream.read(at, count)
 
@@ -205,7 +207,7 @@ def read_foreign(
 
 
 def index_table(store: Store, entry: ShardEntry, split: str) -> tuple[pa.Table, dict[str, Any]]:
-    """The index of a tar as adopting made it, made again, and the size and digests of its stored bytes."""
+    """The index of a tar, computed again as for adopting, and the size and digests of its stored bytes."""
     level = "none" if not entry.xxh3_128 else "all" if entry.sha256 else "xxh3"
     rows, _, found = read_foreign(store, entry.path, split, entry.encoding, level)
     return rows.columns.table(split), found

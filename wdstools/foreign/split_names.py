@@ -1,6 +1,6 @@
-"""The one rule of splits: which word names which split, and which split a tar at a path is of. Pure, over names.
+"""The one rule for splits: which word names which split, and to which split a tar belongs by its path. Pure functions of names.
 
-Laws: the split of a canonical path (``SPLIT/SPLIT-NNNNNN.tar``) is its own; the order of the paths does not matter; where
+Laws: the split of a canonical path (``SPLIT/SPLIT-NNNNNN.tar``) is the one in it; the order of the paths does not matter; if
 one path names a split by a known word, a name without such a word is a split of its own.
 """
 
@@ -16,9 +16,9 @@ from wdstools.formats.tar_names import tar_stem
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-#: The split of samples of which nothing says another.
+#: The default split of samples.
 DEFAULT_SPLIT = "train"
-#: Words that name a split, and the split's name. Those of evaluation stay apart: a dataset may have several of them.
+#: Words that name a split, and the split's name. Those for evaluation stay separate: a dataset may have several of them.
 SPLIT_WORDS = {
     "train": "train",
     "training": "train",
@@ -38,9 +38,9 @@ SPLIT_WORDS = {
     "minitrain": "minitrain",
     "minival": "minival",
 }
-#: Splits of two others together, beside which the parts may have lists or tables of their own.
+#: Splits that combine two others; the parts may also have lists or tables of their own.
 UNIONS = {"trainval": ("train", "val")}
-#: Words for what every dataset has: they name no split.
+#: Generic words that name no split.
 _GENERIC = frozenset((
     "all", "archive", "archives", "batch", "batches", "chunk", "chunks", "data", "dataset", "datasets", "default",
     "download", "downloads", "file", "files", "image", "images", "img", "imgs", "output", "outputs", "out", "part",
@@ -48,23 +48,23 @@ _GENERIC = frozenset((
 ))  # fmt: skip
 _WORD_RE = re.compile(rf"({'|'.join(sorted(SPLIT_WORDS, key=len, reverse=True))})(?:set|data|split)?(?:(?:19|20)\d\d)?")
 _TOKENS_RE = re.compile(r"[^A-Za-z0-9]+")
-#: Where a word ends within another: ``trainA``, ``myTest``.
+#: The end of a word within a name: ``trainA``, ``myTest``.
 _CAPITAL_RE = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _CANONICAL_RE = re.compile(r"(?P<split>[^/]+)/(?P=split)-[0-9]{6,}")
-#: What comes before a shard's number, the number, and of how many it is, where the name tells.
+#: The part before a shard's number, the number, and the total if the name has it.
 _NUMBERED_RE = re.compile(r"(.*?)([-_.]*)(\d+)(?:-of-(\d+))?")
-#: A number of so many digits is one of a series, also where nothing stands before it.
+#: A number with so many digits is part of a series, even with nothing before it.
 _NUMBERING_DIGITS = 3
-#: Behind a letter alone it is an id.
+#: After a single letter, a number with so many digits is an id.
 _ID_DIGITS = 7
 _VERSION_RE = re.compile(r"v?\d*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class PathSplits:
-    """The split of each tar. ``renamed`` maps names that no split may have to those that they got.
+    """The split of each tar. ``renamed`` maps names that are not valid for a split to the ones used instead.
 
-    ``joined`` has the splits that different words lead to (``train2014`` and ``train2017``), and these words.
+    ``joined`` has the splits with several words (``train2014`` and ``train2017``), and these words.
     """
 
     of: Mapping[str, str]
@@ -72,16 +72,19 @@ class PathSplits:
     joined: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def told(self) -> list[str]:
-        """What a person should know of them."""
+        """Notes about the splits."""
         return [
-            *(f"split {name} is called {given}: its own name cannot be kept" for name, given in self.renamed.items()),
+            *(
+                f"split {name} is renamed to {given}: its own name is not allowed"
+                for name, given in self.renamed.items()
+            ),
             *(f"{' and '.join(words)} are both split {split}" for split, words in self.joined.items()),
         ]
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Shards that are numbered, of which some are missing: what stands before the number, how many there are and should be."""
+    """Numbered shards of which some are missing: the part before the number, how many there are and should be."""
 
     name: str
     found: int
@@ -98,7 +101,7 @@ def split_of_word(word: str) -> str | None:
 
 
 def other_splits(split: str | None, keys: Iterable[str]) -> list[str]:
-    """Words in the folders of keys that name another split than that of their shard."""
+    """Words in the folders of keys that name another split than their shard's."""
     folders = {key.rpartition("/")[0] for key in keys if "/" in key}
     return sorted(
         {word for folder in folders for word in folder.split("/") if split_of_word(word) not in (None, split)}
@@ -106,16 +109,16 @@ def other_splits(split: str | None, keys: Iterable[str]) -> list[str]:
 
 
 def narrower(one: str, other: str) -> str | None:
-    """Of two splits that an image is in, the one that is a part of the other; None where neither is."""
+    """Of two splits of an image, the one that is part of the other; None if neither is."""
     if other in UNIONS.get(one, ()):
         return other
     return one if one in UNIONS.get(other, ()) else None
 
 
 def split_in_name(name: str) -> tuple[str, str] | None:
-    """The split that a part of a name names (``seg_train``, ``cc3m-val``, ``trainA``), and that part; None where several disagree.
+    """The split in a part of a name (``seg_train``, ``cc3m-val``, ``trainA``), and that part; None if several disagree.
 
-    ``name`` is that of a folder, or of a file without extension and number.
+    ``name`` is the name of a folder, or of a file without extension and number.
     """
     found: dict[str, str] = {}
     for token in _TOKENS_RE.split(name):
@@ -126,7 +129,7 @@ def split_in_name(name: str) -> tuple[str, str] | None:
 
 
 def beside_split(name: str) -> str:
-    """What a name says beside its split, in lower case and without numbers: ``a`` of ``train_A``, nothing of ``train2017`` and ``train_0``."""
+    """The rest of a name besides its split, in lower case and without numbers: ``a`` of ``train_A``, nothing of ``train2017`` and ``train_0``."""
     found = split_in_name(name)
     if found is None or split_of_word(name) is not None:
         return ""
@@ -134,11 +137,11 @@ def beside_split(name: str) -> str:
 
 
 def splits_of_paths(paths: Iterable[str]) -> PathSplits:
-    """The split of each tar, by its path below the root that all are listed from.
+    """The split of each tar, by its path below the common root.
 
-    The nearest whole word decides (the file's name without its number, then its folder, and so on outwards), else the
-    nearest name that has such a word in it. Paths without one: all are of DEFAULT_SPLIT if their names say nothing, else
-    of the split named after their folder, or after the part of their name before the number.
+    The nearest whole word decides (the file's name without its number, then its folder, and so on upwards), else the
+    nearest name that contains such a word. Paths without one all belong to DEFAULT_SPLIT if their names are generic, else
+    to the split named after their folder, or after the part of their name before the number.
     """
     known, unknown = {}, []
     words: dict[str, set[str]] = {}
@@ -160,7 +163,7 @@ def splits_of_paths(paths: Iterable[str]) -> PathSplits:
 
 
 def gaps(paths: Iterable[str]) -> list[Gap]:
-    """Numbered sets (``-of-000NN``, or numbers one behind the other) in which numbers are missing."""
+    """Numbered series (``-of-000NN``, or consecutive numbers) in which numbers are missing."""
     series: dict[tuple[str, str | None], set[int]] = {}
     for path in paths:
         match = _NUMBERED_RE.fullmatch(tar_stem(path.rpartition("/")[2]))
@@ -170,13 +173,13 @@ def gaps(paths: Iterable[str]) -> list[Gap]:
     found = []
     for (name, of), numbers in series.items():
         wanted = int(of) if of else max(numbers) - min(numbers) + 1
-        if wanted > len(numbers) and (of or wanted < 2 * len(numbers)):  # else they are no numbering
+        if wanted > len(numbers) and (of or wanted < 2 * len(numbers)):  # else the numbers are not a series
             found.append(Gap(name, len(numbers), wanted))
     return found
 
 
 def _known(path: str) -> tuple[str, str] | None:
-    """The split that a known word of a path names, and the word."""
+    """The split named by a known word in a path, and the word."""
     folder, _, _ = path.rpartition("/")
     stem = tar_stem(path.rpartition("/")[2])
     if _CANONICAL_RE.fullmatch(f"{folder}/{stem}") and is_split_name(folder):
@@ -195,7 +198,7 @@ def _known(path: str) -> tuple[str, str] | None:
 
 
 def _own_name(path: str, *, apart: bool) -> str | None:
-    """What a path without a known word calls its split; ``apart`` where other paths have such words, so that a bare name is one."""
+    """The split's name in a path without a known word; ``apart``: other paths have such words, so a bare name is a split."""
     folder, _, _ = path.rpartition("/")
     named = [part for part in folder.split("/") if not says_nothing(part)]
     if named:
@@ -210,11 +213,11 @@ def _own_name(path: str, *, apart: bool) -> str | None:
 
 
 def says_nothing(name: str) -> bool:
-    """Whether a name is what any dataset has: ``data``, ``part``, a version."""
+    """Whether a name is generic: ``data``, ``part``, a version."""
     return name.lower() in _GENERIC or _VERSION_RE.fullmatch(name) is not None
 
 
 def allowed_name(name: str) -> str:
-    """The nearest name that a split may have."""
+    """The nearest valid name for a split."""
     plain = re.sub(r"[^A-Za-z0-9_-]", "_", name).replace("tar", "ta_r").lstrip("-")[:64]
     return plain if is_split_name(plain) else DEFAULT_SPLIT

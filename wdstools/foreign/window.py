@@ -1,6 +1,6 @@
-"""Looking at a tar from front to back: by ranges, or as a stream that is hashed as it passes.
+"""Reads a tar from start to end: by ranges, or as a stream that is hashed while it is read.
 
-Nothing is memory-mapped: a file that is cut while it is looked at must be an error, and no signal that ends the process.
+Nothing is memory-mapped: a file that is truncated while it is read must raise an error, and not a signal that ends the process.
 """
 
 from __future__ import annotations
@@ -18,36 +18,36 @@ from wdstools.stores.local import LocalStore
 if TYPE_CHECKING:
     from wdstools.stores.base import Store
 
-#: Fills a buffer with the next bytes and gives their number: 0 at the end.
+#: Fills a buffer with the next bytes and returns their number: 0 at the end.
 ReadInto = Callable[[memoryview], int]
 _BLOCK = 1 << 20
 _RANGE = 1 << 18
-#: Of a local file: how much is looked at together, and how much of it is read for a header.
+#: For a local file: the size of a view, and how much of it is read for a header.
 _FILE_AHEAD, _FILE_BYTES = 1 << 24, 1 << 12
-#: Enough samples for arrays to be worth it, and few enough bytes to stay in a processor's cache.
+#: Enough samples for arrays to pay off, and few enough bytes to stay in a processor's cache.
 _AHEAD = 1 << 22
-#: A group or payload of more bytes than this is not held in memory whole.
+#: A larger group or payload is not held in memory whole.
 LARGEST_VIEW = 1 << 28
 
 
 class Window(Protocol):
-    """Bytes of a tar, asked for from front to back."""
+    """The bytes of a tar, requested from start to end."""
 
     @property
     def fill(self) -> Callable[[int], None] | None:
-        """Where ``ahead`` gives memory that is not filled: reads the header at a place of it, and a block more."""
+        """If ``ahead`` returns memory that is not filled: reads the header at a place in it, and one block more."""
 
     def read(self, at: int, count: int) -> bytes:
         """A copy of some bytes; fewer at the end."""
 
     def ahead(self, at: int) -> memoryview:
-        """What there is from ``at`` on, as far as it is well looked at together; valid until the next call."""
+        """A view of the bytes from ``at`` on, of a convenient size; valid until the next call."""
 
 
 class RangeWindow:
-    """A plain tar elsewhere, of which only what is looked at is read, in ranges of 256 KiB.
+    """A remote plain tar, of which only the needed parts are read, in ranges of 256 KiB.
 
-    They suit shards of small samples, where most would be read anyway, and large ones, of which most is passed over.
+    They suit shards of small samples, which are read almost entirely anyway, and of large samples, which are mostly skipped.
     """
 
     fill = None
@@ -70,13 +70,13 @@ class RangeWindow:
         return self._held[skip : skip + count]
 
     def ahead(self, at: int) -> memoryview:
-        """See Window: what has been read."""
+        """See Window: the bytes read so far."""
         self.read(at, BLOCK)
         return memoryview(self._held)[at - self._start :]
 
 
 class FileWindow:
-    """A plain tar in a file, of which the headers alone are read, into memory where each has its place."""
+    """A plain tar in a file, of which only the headers are read, each to its own place in memory."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -89,12 +89,12 @@ class FileWindow:
         return os.pread(self._fd, count, at)
 
     def ahead(self, at: int) -> memoryview:
-        """See Window: nothing of it is there before ``fill`` was asked for it."""
+        """See Window: it is empty until ``fill`` is called."""
         self._start, self._end = at, 0
         return self._views[: max(self.bytes - at, 0)]
 
     def fill(self, place: int) -> None:
-        """Have a header at a place of what ``ahead`` gave, and the block behind it; zeros where the file ends."""
+        """Read a header at a place in the view from ``ahead``, and the block after it; zeros after the end of the file."""
         if self._end - place < 2 * BLOCK:
             view = self._views[place : place + _FILE_BYTES]
             got = os.preadv(self._fd, (view,), self._start + place)
@@ -104,7 +104,7 @@ class FileWindow:
 
 @contextmanager
 def headers_window(store: Store, key: str) -> Iterator[RangeWindow | FileWindow]:
-    """A plain tar whose payloads are passed over."""
+    """A window on a plain tar whose payloads are skipped."""
     if isinstance(store, LocalStore):
         with store.opened(key) as file:
             yield FileWindow(file.fileno())
@@ -113,7 +113,7 @@ def headers_window(store: Store, key: str) -> Iterator[RangeWindow | FileWindow]
 
 
 class StreamWindow:
-    """The bytes of a stream, of which those from ``keep_from`` on are held."""
+    """The bytes of a stream; those from ``keep_from`` on are held."""
 
     fill = None
 
@@ -141,7 +141,7 @@ class StreamWindow:
         return self._views[first : min(first + count, self._length)]
 
     def read_on(self, at: int, count: int) -> bytes:
-        """The same where nothing before ``at`` is asked for again: what is held stays bounded, however far it is."""
+        """The same if nothing before ``at`` is needed again: the held bytes stay bounded, however far away it is."""
         self.keep_from = at
         return self.read(at, count)
 
@@ -161,14 +161,14 @@ class StreamWindow:
             yield piece
 
     def finish(self) -> int:
-        """Read to the end; gives the number of bytes in all."""
+        """Read to the end; returns the total number of bytes."""
         while not self._ended:
             self.keep_from = self._start + self._length
             self._ensure(self.keep_from, 1)
         return self._start + self._length
 
     def _ensure(self, at: int, count: int) -> int:
-        """Make ``count`` bytes at ``at`` available, as far as there are so many; gives where they lie in the buffer."""
+        """Make up to ``count`` bytes at ``at`` available; returns their place in the buffer."""
         while self._start + self._length < at + count and not self._ended:
             keep = min(self.keep_from, at) - self._start
             drop = min(keep, self._length)
@@ -190,7 +190,7 @@ class StreamWindow:
 
 @contextmanager
 def raw_bytes(store: Store, key: str) -> Iterator[ReadInto]:
-    """An object's bytes, from front to back."""
+    """An object's bytes, from start to end."""
     if isinstance(store, LocalStore):
         with store.opened(key) as file:
             yield file.readinto
@@ -208,7 +208,7 @@ def raw_bytes(store: Store, key: str) -> Iterator[ReadInto]:
 
 
 def decompressed(readinto: ReadInto, key: str, trailing: Callable[[int], None] | None = None) -> ReadInto:
-    """What a compressed stream unpacks to; raises FormatError where it is damaged. For ``trailing`` see ``plain_blocks``."""
+    """The decompressed bytes of a stream; raises FormatError if it is damaged. For ``trailing`` see ``plain_blocks``."""
     blocks = plain_blocks(_Raw(readinto), key, trailing)
     left = memoryview(b"")
 
@@ -223,7 +223,7 @@ def decompressed(readinto: ReadInto, key: str, trailing: Callable[[int], None] |
 
 
 class CompressedReader:
-    """Payloads of a compressed tar, asked for from front to back; it is let go of with the object."""
+    """Payloads of a compressed tar, requested from start to end; the tar is closed with the object."""
 
     def __init__(self, store: Store, key: str) -> None:
         self._opened = raw_bytes(store, key)
@@ -231,7 +231,7 @@ class CompressedReader:
         self.position = 0
 
     def take(self, start: int, size: int) -> bytes:
-        """``size`` bytes at ``start``, which must not lie before ``position``; fewer at the end."""
+        """``size`` bytes at ``start``, which must not be before ``position``; fewer at the end."""
         while self._window.keep_from + _BLOCK < start:
             self._window.keep_from += _BLOCK
             if not self._window.view(self._window.keep_from, 1):
@@ -241,7 +241,7 @@ class CompressedReader:
 
 
 class _Raw:
-    """Bytes from front to back, as the file that ``plain_blocks`` reads."""
+    """Bytes from start to end, as the file that ``plain_blocks`` reads."""
 
     def __init__(self, readinto: ReadInto) -> None:
         self._readinto = readinto

@@ -1,1 +1,1 @@
-"""Image bytes: checking that they are whole, resizing and encoding them. Nothing here opens a file."""
+"""Image bytes: checking that they are complete, resizing and encoding them. Nothing here opens a file."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Box(NamedTuple):
-    """A part of an image, in pixels of it, not always whole ones."""
+    """A part of an image, in pixels, which need not be integers."""
 
     top: float
     left: float

@@ -1,6 +1,6 @@
-"""Image bytes: the types there are, what a header says, and opening an image with Pillow, every failure with its code.
+"""Image bytes: known types, headers, and opening an image with Pillow, with a code for every failure.
 
-Whether an image is whole is told by ``images.whole``; JPEG has a module of its own, ``images.jpeg``.
+``images.whole`` checks whether an image is complete; JPEG has its own module, ``images.jpeg``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 DEFAULT_MAX_PIXELS = MAX_PIXELS
-#: Bytes that can be sliced and searched where they lie.
+#: Bytes that can be sliced and searched in place.
 Buffer = bytes | bytearray | mmap.mmap
 
 
@@ -36,10 +36,10 @@ class DamagedImageError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """What an image's header says. ``channels`` is 0 where the header alone does not tell.
+    """What an image's header says. ``channels`` is 0 if the header alone does not tell.
 
     ``trailing`` is how many bytes follow the end of the image, ``stray`` how many lie between its parts, ``frames`` whether
-    others follow its first frame, where that was looked for.
+    there are more frames after the first, if that was checked.
     """
 
     type: str
@@ -52,13 +52,13 @@ class ImageInfo:
 
 
 def bound_pixels(width: int, height: int, limit: int) -> None:
-    """Refuse an image of more pixels, before any decoder makes them; raises DamagedImageError (``image-too-large``)."""
+    """Raise DamagedImageError (``image-too-large``) for an image of more pixels, before it is decoded."""
     if width * height > limit:
         raise DamagedImageError("image-too-large", f"{width}x{height} pixels, the limit is {limit}")
 
 
 def read_header(data: bytes, image_type: str) -> ImageInfo:
-    """Dimensions from the header of anything but a JPEG; raises DamagedImageError if Pillow cannot tell."""
+    """The dimensions from the header of any type but JPEG; raises DamagedImageError if Pillow cannot tell."""
     if image_type == "png":
         if data[12:16] == b"CgBI":
             raise DamagedImageError(
@@ -72,9 +72,9 @@ def read_header(data: bytes, image_type: str) -> ImageInfo:
 
 
 def open_image(data: bytes | memoryview) -> Image.Image:
-    """Open with Pillow, reading the header only. No limit but ours applies; every failure is a DamagedImageError.
+    """Open with Pillow, reading only the header. Only our own limits apply; every failure is a DamagedImageError.
 
-    Pillow refuses a PNG whose colour profile or texts are large: it is opened without them, and gets its profile back.
+    Pillow refuses a PNG with a large colour profile or large texts: it is opened without them, and the profile is put back.
     """
     kind = sniff(bytes(data[:16]))
     if kind == "jxl":
@@ -101,14 +101,14 @@ def _open(data: bytes | memoryview) -> Image.Image:
             return Image.open(io.BytesIO(data))
     except Image.DecompressionBombError as error:
         raise DamagedImageError("image-too-large", first_line(error)) from None
-    except UnidentifiedImageError:  # its text holds an address, another one each time
+    except UnidentifiedImageError:  # its text contains a memory address, which always differs
         raise DamagedImageError("image-damaged", "Pillow cannot tell what image it is: its header is damaged") from None
     except _NOT_OPENED as error:
         raise DamagedImageError("image-damaged", first_line(error)) from None
 
 
 def _open_heic(data: bytes | memoryview) -> Image.Image:
-    """HEIC comes in through pillow-heif, an extra; nothing is registered with Pillow."""
+    """Open HEIC with pillow-heif, an extra; nothing is registered with Pillow."""
     try:
         from pillow_heif.as_plugin import HeifImageFile
     except ImportError:
@@ -143,13 +143,13 @@ def load_pixels(image: Image.Image) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says, for people."""
+    """The first line of an error's text, for people."""
     lines = str(error).splitlines()
     return lines[0] if lines else type(error).__name__
 
 
 def codec_versions() -> dict[str, Any]:
-    """Versions of the codecs that decide the bytes of a re-encoded image."""
+    """The versions of the codecs that determine the bytes of a re-encoded image."""
     from importlib.metadata import version
 
     versions = {name: version(name) for name in ("pillow", "simplejpeg", "numba")}

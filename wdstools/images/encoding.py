@@ -17,10 +17,10 @@ JPEG_MAX_SIDE = 65_500
 class Encoding:
     """How images are re-encoded.
 
-    ``side`` in pixels, or None to keep the size. ``mode``: ``stretch`` to side x side whatever the aspect; ``crop``
-    the middle square, then resize; ``pad`` to fit, black around; ``keep`` the aspect, the shorter side becomes
-    ``side``. ``quality`` as in libjpeg and libwebp, 1 to 100; PNG has none. ``only_others`` re-encodes nothing that
-    already is of type ``image_type``.
+    ``side`` in pixels, or None to keep the size. ``mode``: ``stretch`` to side x side whatever the aspect ratio; ``crop``
+    the central square, then resize; ``pad`` with black to fit; ``keep`` the aspect ratio, the shorter side becomes
+    ``side``. ``quality`` as in libjpeg and libwebp, 1 to 100; PNG has none. ``only_others`` leaves images alone that
+    already have type ``image_type``.
     """
 
     image_type: str = "jpg"

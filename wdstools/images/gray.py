@@ -1,4 +1,4 @@
-"""Gray as Pillow makes it, compiled."""
+"""Conversion to gray as in Pillow, compiled."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def gray_of(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Pillow's integer luma (ITU-R 601-2) of [H, W, 3] pixels; gray ones, [H, W, 1], are that already."""
+    """Pillow's integer luma (ITU-R 601-2) of [H, W, 3] pixels; gray pixels, [H, W, 1], are returned as they are."""
     height, width, channels = pixels.shape
     if channels == 1:
         return pixels[:, :, 0]

@@ -1,4 +1,4 @@
-"""Type and dimensions from an image's first bytes, and nothing more: for images that are only listed, not packed."""
+"""Type and dimensions from an image's first bytes, for images that are only listed, not packed."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _LENGTH = struct.Struct(">H").unpack_from
 
 
 class DimensionReader:
-    """Reads dimensions. One instance serves one worker: what one encoder writes before them is the same in many images."""
+    """Reads dimensions. One instance serves one worker: it caches the bytes before them, which are the same in many images."""
 
     def __init__(self) -> None:
         self._known: set[bytes] = set()
         self._lengths: tuple[int, ...] = ()
 
     def read(self, payload: memoryview) -> tuple[str, int, int] | None:
-        """Type, width and height (orientation not applied); None where the bytes do not tell."""
+        """Type, width and height (orientation not applied); None if the bytes do not tell."""
         head = bytes(payload[:_HEAD_BYTES])
         for length in self._lengths:
             if len(head) >= length + _SIZE_BYTES and head[:length] in self._known:
@@ -68,7 +68,7 @@ def _other_dimensions(payload: memoryview, head: bytes) -> tuple[str, int, int] 
 
 
 def _jpeg_frame(data: bytes) -> int | None:
-    """Where height and width stand in the first frame header (ITU T.81, annex B); what comes before alone decides it."""
+    """The position of height and width in the first frame header (ITU T.81, annex B); it depends only on the bytes before."""
     at, end = 2, len(data) - 9
     while at <= end:
         if data[at] != 0xFF:  # stray bytes

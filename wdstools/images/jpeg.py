@@ -1,8 +1,8 @@
-"""JPEG: from the start marker to the end marker (ITU T.81, annex B), and decoding strictly.
+"""JPEG: walks from the start marker to the end marker (ITU T.81, annex B), and decodes strictly.
 
-Simplejpeg decodes, because it takes every warning of the decoder for an error. What it cannot do at all (a sampling of
-colours that it has no name for) is no damage: Pillow decodes that. Stray bytes between the segments before the first scan
-are none either: every decoder passes over them, and the image is decoded strictly without them.
+Simplejpeg decodes, because it treats every warning of the decoder as an error. What it does not support (a chroma
+subsampling unknown to it) is not damage: Pillow decodes that. Stray bytes between the segments before the first scan
+are not damage either: every decoder skips them, and the image is decoded strictly without them.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
     from wdstools.images.check import Buffer
 
-#: Encoders make ten or so; each can be a few bytes long and costs the decoder a pass over the whole image.
+#: Encoders make about ten; each can be a few bytes long and costs the decoder a pass over the whole image.
 MAX_JPEG_SCANS = 100
-# Compiled patterns search any buffer where it lies, several times faster than find() does, and for any marker twice as
-# fast as for a certain one: the search for one byte is the C library's.
+# Compiled patterns search any buffer in place, several times faster than find() does, and for any marker twice as
+# fast as for a specific one, because the C library searches for a single byte.
 _EOI_RE = re.compile(rb"\xff\xd9")
 _SOI_RE = re.compile(rb"\xff\xd8")
 _SOS_RE = re.compile(rb"\xff\xda")
 _MARKER_RE = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]", re.DOTALL)
-#: Without the fill bytes before it, of which there may be any number: a pattern with them is tried from each.
+#: Without the fill bytes before it, of which there may be any number: a pattern with them would be tried from each.
 _FILLED_MARKER_RE = re.compile(rb"\xff([^\xff])", re.DOTALL)
 _SOF_SEQUENTIAL = frozenset((0xC0, 0xC1, 0xC9))
 _SOF_BASELINE_TO_PROGRESSIVE = frozenset((0xC0, 0xC1, 0xC2, 0xC9, 0xCA))
@@ -48,8 +48,8 @@ def walk_header(
 ) -> tuple[ImageInfo, int, bool]:
     """Follow the markers from the start to the first scan.
 
-    Gives the frame, where the scan begins, and whether that scan is the whole image (sequential, all components). Places of
-    bytes between two segments are added to ``stray``. Raises DamagedImageError, ``image-unsupported`` for a process that common decoders do not know.
+    Returns the frame, where the scan begins, and whether that scan is the whole image (sequential, all components). The places of
+    bytes between two segments are added to ``stray``. Raises DamagedImageError, ``image-unsupported`` for a process unknown to common decoders.
     """
     found: list[tuple[int, int]] = [] if stray is None else stray
     info, sequential = None, False
@@ -74,7 +74,7 @@ def walk_header(
 def _segments(
     buffer: Buffer | memoryview, start: int, end: int, stray: list[tuple[int, int]]
 ) -> Iterator[tuple[int, int]]:
-    """Each marker that a length follows, and where that stands, up to the end marker; stray bytes between them are noted."""
+    """Each marker followed by a length, and the position of the length, up to the end marker; records stray bytes between them."""
     at = start + 2
     while True:
         behind = at
@@ -111,9 +111,9 @@ def _frame(segment: bytes, length: int) -> ImageInfo:
 
 
 def _next_marker(buffer: Buffer | memoryview, at: int, end: int) -> tuple[int, int, int]:
-    """The next marker, where it ends, and how many bytes lie before it that are none, as libjpeg passes over them."""
+    """The next marker, where it ends, and how many other bytes come before it, which libjpeg would skip."""
     found = _FILLED_MARKER_RE.search(buffer, at, end)
-    while found is not None and not found[1][0]:  # 0xFF00 is no marker
+    while found is not None and not found[1][0]:  # 0xFF00 is not a marker
         found = _FILLED_MARKER_RE.search(buffer, found.end(), end)
     if found is None:
         raise DamagedImageError("image-truncated", "no end-of-image marker")
@@ -122,7 +122,7 @@ def _next_marker(buffer: Buffer | memoryview, at: int, end: int) -> tuple[int, i
 
 
 def without_stray(data: bytes | memoryview) -> bytes | None:
-    """The JPEG without the bytes that lie between segments; None if there are none. Nothing of the image is in them."""
+    """The JPEG without the bytes between segments, which are not part of the image; None if there are none."""
     stray: list[tuple[int, int]] = []
     try:
         walk_header(data, 0, len(data), stray)
@@ -135,13 +135,13 @@ def without_stray(data: bytes | memoryview) -> bytes | None:
 
 
 def end_behind_scan(buffer: Buffer, scan: int, end: int, *, single: bool) -> int:
-    """Where the image ends whose first scan begins at ``scan``; raises DamagedImageError if it has no end.
+    """The end of the image whose first scan begins at ``scan``; raises DamagedImageError if it has none.
 
-    Nearly always its end marker is the last two bytes, and the first marker behind the scan: then nothing is walked.
+    Nearly always the end marker is the last two bytes, and the first marker after the scan: then nothing is walked.
     """
     if buffer[end - 2 : end] == b"\xff\xd9":
         found = _MARKER_RE.search(buffer, scan, end)
-        # where one scan is all there is, stray markers in it do not matter: else an end marker may stand in a segment
+        # with a single scan, stray markers in it do not matter; with several, an end marker may be inside a segment
         if single and found is not None and found.start() != end - 2 and not _SOI_RE.search(buffer, scan, end):
             found = _EOI_RE.search(buffer, scan, end)
         if found is not None and found.start() == end - 2:
@@ -150,20 +150,20 @@ def end_behind_scan(buffer: Buffer, scan: int, end: int, *, single: bool) -> int
 
 
 def _walk_scans(buffer: Buffer, at: int, end: int) -> int:
-    """Follow scans and the segments between them to behind the end marker."""
+    """Follow scans and the segments between them; returns the position after the end marker."""
     scans = 1
     for marker, place in _markers_behind(buffer, at, end):
         if marker == _EOI:
             return place + 2
         if marker == _SOI:
-            break  # of another image: the first was cut off
+            break  # the start of another image: the first was cut off
         scans += marker == _SOS
         _bound_scans(scans)
     raise DamagedImageError("image-truncated", "no end-of-image marker")
 
 
 def _markers_behind(buffer: Buffer | memoryview, at: int, end: int) -> Iterator[tuple[int, int]]:
-    """Each marker behind the first scan, with its place."""
+    """Each marker after the first scan, with its position."""
     while found := _MARKER_RE.search(buffer, at, end):
         at = found.start()
         yield found[0][1], at
@@ -171,10 +171,10 @@ def _markers_behind(buffer: Buffer | memoryview, at: int, end: int) -> Iterator[
 
 
 def bound_scans(data: bytes | memoryview) -> None:
-    """Refuse a JPEG of too many scans before it is decoded; raises DamagedImageError (``image-too-many-scans``)."""
+    """Raise DamagedImageError (``image-too-many-scans``) for a JPEG with too many scans, before it is decoded."""
     if len(_SOS_RE.findall(data)) <= MAX_JPEG_SCANS:
         return
-    # these bytes may also lie in metadata or behind the end
+    # these bytes may also be in metadata or after the end
     _, at, _ = walk_header(data, 0, len(data))
     markers = (marker for marker, _ in _markers_behind(data, at, len(data)))
     for scans, _ in enumerate(filter(_SOS.__eq__, takewhile(_EOI.__ne__, markers)), 2):
@@ -187,14 +187,14 @@ def _bound_scans(scans: int) -> None:
 
 
 def check_entropy_coded(data: bytes | memoryview, channels: int) -> None:
-    """Decode strictly and throw the pixels away: in gray at 1/8 scale, which reads all data at twice the speed."""
+    """Decode strictly and discard the pixels: in gray at 1/8 scale, which reads all data at twice the speed."""
     colorspace = "CMYK" if channels == 4 else "GRAY"
     if decoded(data, colorspace=colorspace, min_height=1, min_width=1, min_factor=8) is None:
         load_pixels(open_image(data))
 
 
 def decoded(data: bytes | memoryview, **how: Any) -> NDArray[np.uint8] | None:
-    """What simplejpeg makes of it, strictly; None of what it cannot read at all. Raises DamagedImageError."""
+    """The image decoded strictly by simplejpeg; None if it does not support it. Raises DamagedImageError."""
     import simplejpeg
 
     try:
@@ -208,9 +208,9 @@ def decoded(data: bytes | memoryview, **how: Any) -> NDArray[np.uint8] | None:
 
 
 def decode_jpeg(data: bytes | memoryview, colorspace: str, max_pixels: int) -> NDArray[np.uint8]:
-    """[H, W, 3] (``RGB``) or [H, W, 1] (``GRAY``) pixels as they are stored: no turn, no profile; strictly.
+    """Decode strictly to [H, W, 3] (``RGB``) or [H, W, 1] (``GRAY``) pixels as stored: no rotation, no profile.
 
-    Not of a JPEG of four components. Raises DamagedImageError.
+    Not for a JPEG with four components. Raises DamagedImageError.
     """
     info, _, _ = walk_header(data, 0, len(data))
     bound_pixels(info.width, info.height, max_pixels)
@@ -222,14 +222,14 @@ def decode_jpeg(data: bytes | memoryview, colorspace: str, max_pixels: int) -> N
 def _by_pillow(data: bytes | memoryview, colorspace: str) -> NDArray[np.uint8]:
     with open_image(data) as image:
         if colorspace == "GRAY":
-            image.draft("L", image.size)  # the decoder's own luma, as simplejpeg gives it
+            image.draft("L", image.size)  # the decoder's own luma, as simplejpeg returns it
         load_pixels(image)
         made = np.asarray(image.convert("L" if colorspace == "GRAY" else "RGB"))
     return made.reshape(*made.shape[:2], -1)
 
 
 def raise_if_damaged(data: bytes | memoryview, error: ValueError) -> None:
-    """Raise DamagedImageError for what a strict decoder said, unless it could not even read a good header."""
+    """Raise DamagedImageError for an error of the strict decoder, unless it could not even read a valid header."""
     if _is_readable(data):
         text = first_line(error)
         truncated = "premature end" in text.lower() or "input file" in text.lower()
@@ -237,13 +237,13 @@ def raise_if_damaged(data: bytes | memoryview, error: ValueError) -> None:
 
 
 def _is_readable(data: bytes | memoryview) -> bool:
-    """Whether simplejpeg can read the header: of a sampling that it does not know it reads nothing."""
+    """Whether simplejpeg can read the header: it reads nothing if the chroma subsampling is unknown to it."""
     import simplejpeg
 
     try:
         simplejpeg.decode_jpeg_header(data)
     except ValueError:
         return False
-    except KeyError:  # a sampling that the decoder takes and simplejpeg has no name for
+    except KeyError:  # a subsampling that the decoder accepts and simplejpeg has no name for
         return True
     return True

@@ -1,6 +1,6 @@
-"""Lanczos-3 resampling of 8-bit images with the very bytes of Pillow's, several times faster.
+"""Lanczos-3 resampling of 8-bit images, byte-identical to Pillow's, several times faster.
 
-Pillow's resampler is scalar, and below 1000 px it, not the decoder, limits resizing. This one does the same integer
+Pillow's resampler is scalar, and below 1000 px it, not the decoder, is the bottleneck of resizing. This one does the same integer
 arithmetic (coefficients of 22 bits, rounded half up, each pass clipped to 8 bits) on many rows at once. The passes
 are always horizontal, then vertical: that is what every Pillow does for square and landscape images and what Pillow
 before 13 did for portrait ones, so results do not depend on the installed Pillow.
@@ -24,13 +24,15 @@ if TYPE_CHECKING:
 _PRECISION_BITS = 22
 _SUPPORT = 3.0
 _ROWS = 32
-#: So many taps at a time: the sums are then read and written a third as often.
+#: How many taps are applied at a time: the sums are then read and written a third as often.
 _UNROLLED = 3
 
 
 def resize(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """Resize [H, W, C] uint8 pixels, C 1 or 3, to [height, width, C]; equal to Pillow's ``resize`` with LANCZOS, passes as above."""
-    pixels = np.require(pixels, requirements=["C", "W"])  # of one kind whatever comes: loops are compiled for each
+    """Resize [H, W, C] uint8 pixels, C 1 or 3, to [height, width, C]; equal to Pillow's ``resize`` with LANCZOS, with passes as above."""
+    pixels = np.require(
+        pixels, requirements=["C", "W"]
+    )  # always the same kind of array, as loops are compiled for each kind
     if pixels.shape[2] == 1:
         flat = pixels[:, :, 0]
         return _down(np.ascontiguousarray(_down(np.ascontiguousarray(flat.T), width).T), height)[:, :, None]
@@ -40,15 +42,15 @@ def resize(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uin
 
 
 def resize_turned(turned: NDArray[np.uint8], sides: Sequence[int]) -> list[NDArray[np.uint8]]:
-    """The same for one channel, to side x side for each side; ``turned`` is the image on its side, [W, H].
+    """The same for one channel, to side x side for each side; ``turned`` is the transposed image, [W, H].
 
-    With one channel a pass across is fastest as a pass down of the image on its side, and one turn serves every side.
+    With one channel a horizontal pass is fastest as a vertical pass over the transposed image, and one transposition serves every side.
     """
     return [_down(np.ascontiguousarray(_down(turned, side).T), side) for side in sides]
 
 
 def _down(lines: NDArray[np.uint8], height: int) -> NDArray[np.uint8]:
-    """So many lines of [H, N]."""
+    """Resample [H, N] to ``height`` lines."""
     if len(lines) == height:
         return lines
     made = np.empty((height, lines.shape[1]), np.uint8)
@@ -57,9 +59,9 @@ def _down(lines: NDArray[np.uint8], height: int) -> NDArray[np.uint8]:
 
 
 def _across(pixels: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
-    """Rows of [H, W, 3] of another width.
+    """Resample the rows of [H, W, 3] to another width.
 
-    A block of rows is laid on its side, so that the innermost loop runs over neighbours in memory: vector code.
+    A block of rows is transposed, so that the innermost loop runs over neighbours in memory and becomes vector code.
     """
     rows, old_width, channels = pixels.shape
     made = np.empty((rows, width, channels), np.uint8)
@@ -76,9 +78,9 @@ def _across(pixels: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
 
 @lru_cache(maxsize=256)
 def _coefficients(size: int, new_size: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """First input position of each output position, and its integer weights: rows of zeros at the end, in steps of _UNROLLED.
+    """The first input position of each output position, and its integer weights, padded with zeros to a multiple of _UNROLLED.
 
-    Those zeros may stand for positions beyond the last.
+    The padding may refer to positions beyond the last.
     """
     scale = size / new_size
     stretch = max(scale, 1.0)
@@ -110,7 +112,7 @@ def _sinc(x: float) -> float:
 
 @jit
 def _weigh(lines, first, weights, sums, result):  # type: ignore[no-untyped-def]
-    """Each output line: the weighted sum of the lines that it is made of, rounded and clipped to 8 bits."""
+    """Compute each output line: the weighted sum of its input lines, rounded and clipped to 8 bits."""
     last = len(lines) - 1
     for position in range(len(result)):
         for lane in range(len(sums)):
@@ -131,7 +133,7 @@ def _weigh(lines, first, weights, sums, result):  # type: ignore[no-untyped-def]
 
 @jit
 def _turn(pixels, turned):  # type: ignore[no-untyped-def]
-    """Lay [H, W, 3] pixels on their side: rows become columns, as many as there is room for."""
+    """Transpose [H, W, 3] pixels: rows become columns, as many as there is room for."""
     for row in range(min(len(pixels), turned.shape[1])):
         for column in range(len(turned)):
             turned[column, row, 0] = pixels[row, column, 0]
@@ -139,5 +141,5 @@ def _turn(pixels, turned):  # type: ignore[no-untyped-def]
             turned[column, row, 2] = pixels[row, column, 2]
 
 
-#: What lumas need; rows of colours are laid on their side too.
+#: The kernels for lumas; resizing colours also needs ``_turn``.
 KERNELS = (_weigh,)

@@ -1,4 +1,4 @@
-"""The small gray images that perceptual hashes are made of: the very pixels that imagehash makes, several times faster."""
+"""The small gray images from which perceptual hashes are computed: identical to imagehash's, several times faster."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-#: Cells across and down of the small colour picture.
+#: The side of the small colour picture, in cells.
 COLOUR_SIDE = 16
-#: What simplejpeg calls the colours of JPEGs that Pillow reads as RGB or gray.
+#: Simplejpeg's names for the colour spaces of JPEGs that Pillow reads as RGB or gray.
 _SIMPLE_COLOURS = ("YCbCr", "RGB", "Gray")
-#: So many pixels are made gray by Pillow before loops are loaded, or compiled; an image whose size is not known has some.
+#: How many pixels Pillow converts before compiled loops are loaded; and how many an image of unknown size counts for.
 FEW_PIXELS, USUAL_PIXELS = 1 << 26, 300 * 300
-#: XXH3-64 of the luma of ``check_pillow``'s picture, as every Pillow makes it that wdstools knows.
+#: XXH3-64 of the luma of ``check_pillow``'s picture, the same in every Pillow known to wdstools.
 _PIXELS_OF_PILLOW = "c93aec6bf54fb33c"
 _MOST_32_BITS = (1 << 32) // 255
 _WITH_ALPHA = ("LA", "PA", "RGBA", "La", "RGBa")
@@ -37,14 +37,14 @@ def luma_images(
 ) -> list[NDArray[np.uint8]]:
     """The image in gray, resized to side x side for each side: ``image.convert("L").resize((side, side), LANCZOS)``.
 
-    As imagehash sees an image: the first frame, orientation and colour profile not applied, alpha dropped. Raises
+    As in imagehash: the first frame, without orientation and colour profile, alpha dropped. Raises
     DamagedImageError.
     """
     return look_at(data, sides, max_pixels).lumas
 
 
 class Look(NamedTuple):
-    """What is compared of an image: its lumas, [16, 16, 4] cells of colour laid on white and alpha, its EXIF orientation."""
+    """What is compared of an image: its lumas, [16, 16, 4] cells of colour on white and alpha, and its EXIF orientation."""
 
     lumas: list[NDArray[np.uint8]]
     colour: NDArray[np.uint8]
@@ -66,17 +66,17 @@ def look_at(data: bytes | memoryview, sides: Sequence[int], max_pixels: int = DE
 
 
 class Lumas:
-    """Makes lumas: of the first pixels by Pillow, then by compiled loops, with the same bytes several times faster.
+    """Makes lumas: at first by Pillow, then by compiled loops, which give the same bytes several times faster.
 
-    To compile them takes a second, once on a machine, and to load them half of one in each process: as much as they
-    spare in the first so many ``pixels``. Where more are known to come, they are loaded at once.
+    Compiling takes a second, once per machine, and loading half a second in each process: as much as the loops
+    save in the first ``pixels`` pixels. If more are expected, they are loaded immediately.
     """
 
     def __init__(self, pixels: int = FEW_PIXELS) -> None:
         self._left = pixels
 
     def expect(self, images: int) -> None:
-        """So many images come."""
+        """Announce how many images will come."""
         if images * USUAL_PIXELS > self._left:
             self._left = 0
 
@@ -85,7 +85,7 @@ class Lumas:
         height, width, channels = pixels.shape
         few = self._left > 0
         self._left -= height * width
-        # Pillow resizes portrait images along one axis or the other first, depending on its version: let it
+        # which axis Pillow resizes first in a portrait image depends on its version: leave that to Pillow
         if few or height > width:
             from PIL import Image
 
@@ -97,12 +97,12 @@ _LUMAS = Lumas()
 
 
 def expect(images: int) -> None:
-    """Tell that so many images will be looked at one after another."""
+    """Announce how many images will be looked at."""
     _LUMAS.expect(images)
 
 
 def compiled(pixels: NDArray[np.uint8], sides: Sequence[int]) -> list[NDArray[np.uint8]]:
-    """Lumas of [H, W, C] pixels of a landscape, C 1 or 3."""
+    """Lumas of [H, W, C] pixels of a landscape-format image, C 1 or 3."""
     from wdstools.images.gray import gray_of
     from wdstools.images.lanczos import resize_turned
 
@@ -118,7 +118,7 @@ def by_pillow(image: Image.Image, sides: Sequence[int]) -> list[NDArray[np.uint8
 
 
 def _colours(image: Image.Image) -> NDArray[np.uint8]:
-    """[H, W, 3] pixels, or 4 with alpha: the colours are then laid on white."""
+    """[H, W, 3] pixels, or 4 channels with alpha; the colours are then composited on white."""
     if image.mode not in _WITH_ALPHA and "transparency" not in image.info:
         return np.asarray(image.convert("RGB"))
     pixels = np.asarray(image.convert("RGBA")).copy()
@@ -130,7 +130,7 @@ def _colours(image: Image.Image) -> NDArray[np.uint8]:
 def _decode_jpeg(data: bytes | memoryview, max_pixels: int) -> NDArray[np.uint8] | None:
     """The image, [H, W, 1] or [H, W, 3]; None: a JPEG for Pillow to judge.
 
-    Simplejpeg has the pixels of Pillow, faster; what it warns of is damage.
+    Simplejpeg gives the same pixels as Pillow, faster; its warnings count as damage.
     """
     import simplejpeg
 
@@ -147,7 +147,7 @@ def _decode_jpeg(data: bytes | memoryview, max_pixels: int) -> NDArray[np.uint8]
 
 @lru_cache(maxsize=1)
 def check_pillow() -> None:
-    """Make sure, once a process, that the installed Pillow has the pixels that hashes are made of; raises UsageError if not."""
+    """Check, once per process, that the installed Pillow gives the pixels that hashes are based on; raises UsageError if not."""
     from importlib.metadata import version
 
     from PIL import Image
@@ -155,10 +155,10 @@ def check_pillow() -> None:
     pixels = (np.arange(61 * 47 * 3, dtype=np.int64).reshape(47, 61, 3) ** 2 * 7 % 253).astype(np.uint8)
     if xxh3_64_hexdigest(by_pillow(Image.fromarray(pixels), (32,))[0].tobytes()) != _PIXELS_OF_PILLOW:
         raise UsageError(
-            "the installed Pillow resizes images otherwise than any that wdstools knows",
+            "the installed Pillow resizes images differently from every version that wdstools knows",
             code="pillow-differs",
             got=f"Pillow {version('pillow')}",
-            hint="install the Pillow of wdstools' constraints.txt",
+            hint="install the version of Pillow in wdstools' constraints.txt",
         )
 
 
@@ -172,7 +172,7 @@ def _cells(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     for row in range(side):
         np.add.reduce(lines[tops[row] : bottoms[row]], axis=0, dtype=sums.dtype, out=sums[row])
     down = sums.reshape(side, width, channels)
-    # where cells share a column, each begins at the one that is its own
+    # for a small image, cells may share a column
     totals = np.add.reduceat(down, lefts, axis=1, dtype=sums.dtype)
     counts = ((bottoms - tops)[:, None] * (rights - lefts))[:, :, None].astype(sums.dtype)
     made = np.full((side, side, 4), 255, np.uint8)
@@ -184,6 +184,6 @@ def _cells(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 @lru_cache(maxsize=256)
 def _bounds(size: int, cells: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where each of so many cells begins and ends; it has a pixel at least."""
+    """Where each cell begins and ends; each has at least one pixel."""
     starts = np.minimum(np.arange(cells) * size // cells, size - 1)
     return starts, np.maximum(np.arange(1, cells + 1) * size // cells, starts + 1)

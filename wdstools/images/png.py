@@ -1,4 +1,4 @@
-"""The chunks of a PNG: where it ends, and leaving out metadata that a decoder refuses for its size."""
+"""The chunks of a PNG: finds its end, and removes metadata that a decoder refuses because of its size."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ if TYPE_CHECKING:
 
 END = b"\0\0\0\0IEND\xaeB`\x82"
 _SIGNATURE_BYTES = 8
-#: Chunks that say nothing about the pixels as they are stored, and that decoders bound.
+#: Chunks that do not affect the stored pixels, and whose size decoders limit.
 _METADATA = frozenset((b"iCCP", b"tEXt", b"zTXt", b"iTXt"))
 #: Pillow's ``MAX_TEXT_CHUNK``, and less than its ``MAX_TEXT_MEMORY``.
 _PILLOW_TAKES, _PILLOW_TAKES_IN_ALL = 1 << 20, 1 << 25
-#: The largest profiles in use are of a few megabytes; what unpacks to more is as good as none.
+#: The largest profiles in use have a few megabytes; a larger one is ignored.
 _MOST_PROFILE = 1 << 24
 
 
 def end_of_png(data: bytes) -> int:
-    """Where the image ends, behind its IEND chunk; 0 if it has none."""
+    """The end of the image, after its IEND chunk; 0 if it has none."""
     if data.endswith(END) and data.find(END) == len(data) - len(END):
         return len(data)
     return next((stop for kind, _, stop in _chunks(data) if kind == b"IEND"), 0)
 
 
 def without_large_metadata(data: bytes) -> tuple[bytes, bytes | None]:
-    """The PNG without the chunks of metadata that Pillow refuses, and the profile that was in one of them.
+    """The PNG without the metadata chunks that Pillow refuses, and the profile from one of them, if any.
 
-    The bytes as they are where there is none, or where one is damaged: that is for the decoder to say.
+    The bytes are unchanged if there is no such chunk, or if one is damaged: the decoder will report that.
     """
     cuts, profile, total = [], None, 0
     for kind, start, stop in _chunks(data):
@@ -52,7 +52,7 @@ def without_large_metadata(data: bytes) -> tuple[bytes, bytes | None]:
 
 
 def _unpacked(kind: bytes, body: bytes) -> bytes:
-    """What a chunk of metadata holds, unpacked as far as it is of use; nothing where it cannot be unpacked."""
+    """The content of a metadata chunk, decompressed as far as useful; empty if it cannot be decompressed."""
     if kind == b"tEXt":
         return body
     name, _, rest = body.partition(b"\0")
@@ -72,7 +72,7 @@ def _unpacked(kind: bytes, body: bytes) -> bytes:
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, start and end of each chunk that is there whole, up to the end chunk."""
+    """The kind, start and end of each complete chunk, up to the end chunk."""
     at = _SIGNATURE_BYTES
     while at + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)

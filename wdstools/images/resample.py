@@ -1,6 +1,6 @@
-"""A part of an image, resampled, mirrored, scaled and stored in one pass: what training does to every image.
+"""Resamples, mirrors, scales and stores a part of an image in one pass: what training does to every image.
 
-The part is cut out and resized as torchvision does it with ``antialias=True`` (and Pillow, but for its rounding between
+The part is cut out and resized as torchvision does it with ``antialias=True`` (and Pillow, except for its rounding between
 two passes): a triangle or cubic filter that widens where the image shrinks, and that sees nothing outside the part. Sums
 are float32, in one order, without fused multiply-add: every machine gives the same numbers.
 """
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 _BYTE, _SINGLE, _HALF = range(3)
 _KINDS = {"uint8": _BYTE, "float32": _SINGLE, "float16": _HALF}
-#: Values behind the last pixel, which are read or written with it.
+#: How many values after the last pixel are read or written with it.
 _BEHIND = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Resampling:
-    """What becomes of a part of an image: ``value * factor + offset`` for each channel of the resized part.
+    """The operation on a part of an image: ``value * factor + offset`` for each channel of the resized part.
 
-    ``place`` is [H, W, C], or [C, H, W] with ``channels_first``. float16 is rounded to the nearest, and of two to the even
-    one; uint8 half up, and clipped.
+    ``place`` is [H, W, C], or [C, H, W] with ``channels_first``. float16 is rounded to nearest, ties to
+    even; uint8 half up, and clipped.
     """
 
     cubic: bool = False
@@ -62,7 +62,7 @@ class Resampling:
 
 @jit
 def _weights(start, stop, size, new_size, cubic):  # type: ignore[no-untyped-def]
-    """The first input position of each output position, and the weights of it and of those behind it."""
+    """The first input position of each output position, and the weights of it and of the following ones."""
     scale = (stop - start) / new_size
     stretch = max(scale, 1.0)
     support = (2.0 if cubic else 1.0) * stretch
@@ -98,7 +98,7 @@ def _weights(start, stop, size, new_size, cubic):  # type: ignore[no-untyped-def
 
 @jit
 def _down(lines, begin, first, weights, sums):  # type: ignore[no-untyped-def]
-    """The weighted sum of the rows that an output row is made of, over all columns and channels."""
+    """The weighted sum of the input rows of an output row, over all columns and channels."""
     row = lines[first, begin : begin + len(sums)]
     for at in range(len(sums)):
         sums[at] = weights[0] * np.float32(row[at])
@@ -119,7 +119,7 @@ def _resample(pixels, filters, mirrored, scale, place, how):  # type: ignore[no-
     new_width, taps = column_weights.shape
     begin = first_column.min()
     count = min(first_column.max() + taps, width) - begin
-    # taps beyond the last column weigh nothing, but are read
+    # taps beyond the last column have zero weight, but are read
     sums = np.zeros((count + taps + _BEHIND, channels), np.float32)
     line = np.zeros((new_width + _BEHIND, channels), np.float32)
     flat_sums, flat_line = sums.reshape(-1), line.reshape(-1)[: new_width * channels]
@@ -143,7 +143,7 @@ def _resample(pixels, filters, mirrored, scale, place, how):  # type: ignore[no-
 
 @jit
 def _split(line, planes):  # type: ignore[no-untyped-def]
-    """The channels of a line, each by itself; three in one loop, whose steps the compiler knows."""
+    """Split the channels of a line; three in one loop with fixed steps, which the compiler optimises."""
     if len(planes) == 3:
         red, green, blue = planes[0], planes[1], planes[2]
         for x in range(len(red)):
@@ -174,7 +174,7 @@ def _put(line, place, kind):  # type: ignore[no-untyped-def]
 
 @jit
 def _half(single):  # type: ignore[no-untyped-def]
-    """The bits of a float32 as those of the nearest float16, of two the even one (IEEE 754)."""
+    """Convert the bits of a float32 to those of the nearest float16, ties to even (IEEE 754)."""
     size = single & np.uint32(0x7FFFFFFF)
     exponent = np.int32(size >> np.uint32(23))
     one = np.uint32(1)
@@ -183,7 +183,7 @@ def _half(single):  # type: ignore[no-untyped-def]
     fraction = (size & np.uint32(0x7FFFFF)) | np.uint32(0x800000)
     small = (fraction + (one << (shift - one)) - one + ((fraction >> shift) & one)) >> shift
     endless = np.uint32(0x7E00) if size > np.uint32(0x7F800000) else np.uint32(0x7C00)
-    # all three are worked out: a choice of them is vector code
+    # all three are computed: selecting among them is vector code
     found = small if exponent < 113 else normal
     found = endless if exponent >= 143 else found
     return np.uint16(found | ((single >> np.uint32(16)) & np.uint32(0x8000)))

@@ -1,8 +1,8 @@
-"""Lanczos-3 resampling that begins at once: the first images by Pillow, the others by our own, with the same bytes several times faster.
+"""Lanczos-3 resampling that starts immediately: the first images with Pillow, the others with our own code, which gives the same bytes several times faster.
 
-Our own has to be compiled, which takes seconds once on a machine, and to be loaded, which takes a part of one in each
-process. Whoever resizes only some images never waits for either, and a first batch does not. One thread of one process
-then compiles, and the others go on with Pillow meanwhile.
+Our own code must be compiled, which takes seconds once per machine, and loaded, which takes a fraction of a second in each
+process. A few images, or a first batch, never wait for either. One thread of one process
+then compiles, while the others continue with Pillow.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-#: So many images are resized before anything is compiled.
+#: How many images are resized before anything is compiled.
 _FIRST = 256
 
 
 class Resampler:
-    """Resizes, by whatever is ready. Safe to use from many threads."""
+    """Resizes with whatever is ready. Thread-safe."""
 
     def __init__(self, first: int = _FIRST) -> None:
         self._first = first
@@ -33,7 +33,7 @@ class Resampler:
 
     @property
     def is_compiled(self) -> bool:
-        """Whether our own is at work."""
+        """Whether our own code is in use."""
         return self._compiled is not None
 
     def resize(self, pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
@@ -60,7 +60,7 @@ class Resampler:
 
 
 def by_pillow(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """The same by Pillow: across, then down, whatever its version would choose."""
+    """The same with Pillow: horizontally, then vertically, whatever order its version would choose."""
     from PIL import Image
 
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
@@ -73,5 +73,5 @@ _RESAMPLER = Resampler()
 
 
 def resize(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """Resize [H, W, C] uint8 pixels, C 1 or 3, to [height, width, C]; the bytes are Pillow's with LANCZOS, across first."""
+    """Resize [H, W, C] uint8 pixels, C 1 or 3, to [height, width, C]; the bytes are Pillow's with LANCZOS, horizontal pass first."""
     return _RESAMPLER.resize(pixels, width, height)

@@ -1,4 +1,4 @@
-"""Re-encoding images: one colour space, one orientation, one size, one encoder.
+"""Re-encodes images: one colour space, one orientation, one size, one encoder.
 
 Guarantee: for the recorded versions of the codecs, the same input bytes and the same options give the same output
 bytes, in any process and on any machine.
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
     from wdstools.images.encoding import Encoding
 
 _EXIF_ORIENTATION = 0x0112
-#: EXIF is looked for in so many bytes: in a JPEG it is a segment near the start.
+#: How many bytes are searched for EXIF: in a JPEG it is a segment near the start.
 _METADATA_BYTES = 1 << 17
 _SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 
 
 def reencode(data: bytes, encoding: Encoding) -> tuple[bytes, ImageInfo]:
-    """The image, decoded strictly, upright, in 8-bit sRGB, resized and encoded; metadata is dropped.
+    """Decode an image strictly, convert it to upright 8-bit sRGB, resize and encode it; metadata is dropped.
 
-    Raises DamagedImageError for whatever cannot be decoded whole. Of several frames or pages the first is kept, and ``frames``
-    of the result says that there are others.
+    Raises DamagedImageError for an image that cannot be decoded completely. Of several frames or pages the first is kept, and ``frames``
+    of the result says that there are more.
     """
     if not data:
         raise DamagedImageError("image-empty", "the file is empty")
@@ -57,32 +57,32 @@ def reencode(data: bytes, encoding: Encoding) -> tuple[bytes, ImageInfo]:
 
 
 def _has_more_frames(data: bytes) -> bool:
-    """Whether an image has other frames or pages; what follows a JPEG are bytes behind its end."""
+    """Whether an image has more frames or pages; not for a JPEG, where anything after the end is trailing bytes."""
     if sniff(data[:16]) == "jpg":
         return False
     try:
         with open_image(data) as image, quiet:
             return bool(getattr(image, "is_animated", False))
     except (DamagedImageError, OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError):
-        return False  # the first one was decoded: what follows cannot be
+        return False  # the first frame was decoded; what follows cannot be
 
 
 def decode_rgb(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.uint8]:
-    """Decode to [H, W, 3] uint8 sRGB: EXIF orientation applied, ICC profile converted, alpha laid on white."""
+    """Decode to [H, W, 3] uint8 sRGB: EXIF orientation applied, ICC profile converted, alpha composited on white."""
     jpeg = sniff(data[:16]) == "jpg"
     if jpeg:
-        walk_header(data, 0, len(data))  # names what no decoder here reads
+        walk_header(data, 0, len(data))  # raises for what no decoder here reads
     with open_image(data) as image:
         bound_pixels(image.width, image.height, max_pixels)
         if not jpeg:
-            load_pixels(image)  # first: a look for EXIF reads a PNG to its end, and would hide what is wrong there
+            load_pixels(image)  # first: looking for EXIF reads a PNG to its end, and would hide damage there
         orientation = _orientation(image)
         profile = image.info.get("icc_profile")
         if jpeg:
             if image.mode in ("RGB", "L") and not profile:
                 return upright(decode_jpeg(data, "RGB", max_pixels), orientation)
             bound_scans(data)
-            # Pillow alone would take a damaged JPEG
+            # Pillow alone would accept a damaged JPEG
             check_entropy_coded(data, len(image.getbands()))
             load_pixels(image)
         return upright(np.asarray(_to_rgb(image, profile)), orientation)
@@ -112,7 +112,7 @@ def _to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    """Convert with the embedded profile; a profile that does not fit or cannot be read is as good as none."""
+    """Convert with the embedded profile; a profile that does not fit or cannot be read is ignored."""
     from PIL import ImageCms
 
     try:
@@ -125,7 +125,7 @@ def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
 
 
 def orientation_of(data: bytes | memoryview) -> int:
-    """The EXIF orientation of an image, 1 where it has none."""
+    """The EXIF orientation of an image, 1 if it has none."""
     head = bytes(data[:_METADATA_BYTES])
     if b"xif" not in head and b"XIF" not in head:
         return 1
@@ -139,7 +139,7 @@ def orientation_of(data: bytes | memoryview) -> int:
 
 def _orientation(image: Image.Image) -> int:
     if image.format == "TIFF":
-        return 1  # Pillow turns these itself when it loads them
+        return 1  # Pillow rotates these itself when it loads them
     try:
         with quiet:
             value = image.getexif().get(_EXIF_ORIENTATION, 1)
@@ -164,7 +164,7 @@ def upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
 
 
 def fit(pixels: NDArray[np.uint8], side: int, mode: str) -> NDArray[np.uint8]:
-    """Bring [H, W, 3] pixels to the wanted size; see Encoding for the modes."""
+    """Resize [H, W, 3] pixels to the requested size; see Encoding for the modes."""
     if mode != "keep":
         return fit_box(pixels, side, side, mode)
     from wdstools.images.resampler import resize
@@ -179,7 +179,7 @@ def fit(pixels: NDArray[np.uint8], side: int, mode: str) -> NDArray[np.uint8]:
 
 
 def fit_box(pixels: NDArray[np.uint8], width: int, height: int, mode: str) -> NDArray[np.uint8]:
-    """Bring [H, W, C] pixels to [height, width, C]: ``stretch``; ``crop`` the middle of that aspect; ``pad`` with black."""
+    """Fit [H, W, C] pixels to [height, width, C]: ``stretch``; ``crop`` the central part of that aspect ratio; ``pad`` with black."""
     from wdstools.images.resampler import resize
 
     old_height, old_width = pixels.shape[:2]
@@ -206,7 +206,7 @@ def fit_box(pixels: NDArray[np.uint8], width: int, height: int, mode: str) -> ND
 
 
 def encode(pixels: NDArray[np.uint8], encoding: Encoding) -> bytes:
-    """Encode [H, W, 3] pixels. Pillow's JPEG bytes have been the same in every version tried (9.5 to 13.0)."""
+    """Encode [H, W, 3] pixels. Pillow's JPEG bytes are the same in every version tried (9.5 to 13.0)."""
     from PIL import Image as PillowImage
 
     formats: dict[str, dict[str, Any]] = {

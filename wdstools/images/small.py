@@ -1,4 +1,4 @@
-"""A small picture of an image, to look at: upright, in colour, as a JPEG; never part of a dataset."""
+"""A small picture of an image for display: upright, in colour, as a JPEG; never part of a dataset."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _QUALITY = 80
 def small_jpeg(data: bytes, side: int, quality: int = _QUALITY) -> bytes:
     """A JPEG whose longer side is ``side`` pixels, or the image's if that is smaller; raises DamagedImageError.
 
-    Alpha is laid on white.
+    Alpha is composited on white.
     """
     from PIL import Image
 
@@ -33,7 +33,7 @@ def small_jpeg(data: bytes, side: int, quality: int = _QUALITY) -> bytes:
 
 
 def _drafted(data: bytes, side: int) -> Image.Image:
-    """A JPEG decoded at the scale nearest to ``side``, which costs a fraction of decoding it whole."""
+    """A JPEG decoded at the scale nearest to ``side``, which takes a fraction of the time of decoding it in full."""
     from PIL import Image
 
     with open_image(data) as image:

@@ -1,4 +1,4 @@
-"""Four numbers at a time, which numba has no type for: a pixel and what stands behind it, in one register."""
+"""Operations on four numbers at a time, for which numba has no type: a pixel and the values after it, in one register."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def _weigh_pixels(context: Any, pixels: Any, at: Any, weights: Any, line: Any, t
 
 
 #: ``weigh_pixels(pixels, at, weights, line, to)``: ``line[to] = sum of weights[to, tap] * pixels[at + tap]``, of
-#: float32 arrays [n, C] in C order, C at most 4. Four values are read and written whatever C is, so arrays have four more
-#: behind their last pixel; what is written behind a pixel is overwritten when the next one is. It is vector code, which the
-#: compiler does not find by itself.
+#: float32 arrays [n, C] in C order, C at most 4. Four values are read and written whatever C is, so arrays need four more
+#: after their last pixel; values written after a pixel are overwritten with the next pixel. It is vector code, which the
+#: compiler does not generate by itself.
 weigh_pixels: Any = intrinsic(_weigh_pixels)
 
 

@@ -1,6 +1,6 @@
-"""Whether an image is whole, told where it lies in a buffer.
+"""Checks whether an image is complete, in place in a buffer.
 
-No decoder finds what a checksum finds, but a checksum taken of a damaged file certifies the damage: so every image
+No decoder finds everything that a checksum finds, but a checksum of a damaged file certifies the damage: so every image
 is checked before it is packed. Dimensions are read from the header and bounded before any decoder sees the bytes.
 """
 
@@ -28,14 +28,14 @@ from wdstools.units import counted
 if TYPE_CHECKING:
     from wdstools.images.check import Buffer
 
-#: What may become of bytes that follow the end of a whole image.
+#: What to do with bytes after the end of a complete image.
 KEEP, CUT, SKIP = "keep", "cut", "skip"
 _KNOWN_HEADERS = 8
 _LONGEST_KNOWN = 4096
 
 
 class _JpegHeader(NamedTuple):
-    """All bytes up to the first scan, what they say, and whether that scan is the whole image."""
+    """All bytes up to the first scan, their info, and whether that scan is the whole image."""
 
     data: bytes
     info: ImageInfo
@@ -43,9 +43,9 @@ class _JpegHeader(NamedTuple):
 
 
 class ImageChecker:
-    """Checks images where they lie in a buffer. One instance serves one worker: it remembers header bytes.
+    """Checks images in place in a buffer. One instance serves one worker: it caches header bytes.
 
-    ``level`` is ``header`` (size, type, dimensions, markers from start to end) or ``decode`` (and a strict decode).
+    ``level`` is ``header`` (size, type, dimensions, markers from start to end) or ``decode`` (also a strict decode).
     Images of more than ``max_pixels`` are refused before they are decoded.
     """
 
@@ -59,7 +59,7 @@ class ImageChecker:
     def check(self, buffer: Buffer, start: int, end: int, expected_type: str) -> ImageInfo:
         """Check the image at ``buffer[start:end]``; raises DamagedImageError with a reason code.
 
-        Bytes behind the end of the image are counted (``trailing``), and are no part of what is checked.
+        Bytes after the end of the image are counted (``trailing``), and not checked.
         """
         if start == end:
             raise DamagedImageError("image-empty", "the file is empty")
@@ -81,14 +81,12 @@ class ImageChecker:
             stop = end_behind_scan(buffer, start + len(header.data), end, single=header.single)
         else:
             info, stop = self._check_other(buffer, start, end, found)
-        if (
-            self.level == "decode" or info.stray
-        ):  # nobody sees by its markers whether an image goes on behind stray bytes
+        if self.level == "decode" or info.stray:  # markers do not tell whether an image continues after stray bytes
             decode_strictly(memoryview(buffer)[start:stop], info)
         return info if stop == end else replace(info, trailing=end - stop)
 
     def _known_header(self, buffer: Buffer, start: int) -> _JpegHeader | None:
-        """Images of one origin share their header byte for byte, tables and dimensions: the walk is done once."""
+        """Images of one origin often share their header byte for byte, with tables and dimensions: it is walked once."""
         for header in self._known:
             if buffer[start : start + len(header.data)] == header.data:
                 return header
@@ -103,7 +101,7 @@ class ImageChecker:
         return header
 
     def _check_other(self, buffer: Buffer, start: int, end: int, found: str) -> tuple[ImageInfo, int]:
-        """What the header says, and where the image ends."""
+        """The info from the header, and the end of the image."""
         data = bytes(buffer[start:end])
         info = read_header(data, found)
         self._bound(info)
@@ -125,12 +123,12 @@ class ImageChecker:
 
 
 def trailing_refusal(info: ImageInfo) -> DamagedImageError:
-    """The refusal of an image that is whole, for the bytes that follow its end."""
+    """The error for a complete image with bytes after its end."""
     return DamagedImageError("image-trailing-bytes", f"after the end of the image: {counted(info.trailing, 'byte')}")
 
 
 def decode_strictly(data: memoryview | bytes, info: ImageInfo) -> None:
-    """Decode once and throw the pixels away; every warning of the decoder counts as damage."""
+    """Decode once and discard the pixels; every warning of the decoder counts as damage."""
     if info.type == "jpg":
         check_entropy_coded(data, info.channels)
     else:

@@ -1,1 +1,1 @@
-"""Files that consumers want beside the shards, and proof that they open the dataset."""
+"""Files that consumers need next to the shards, and probes that show that they can open the dataset."""

@@ -1,4 +1,4 @@
-"""Croissant (MLCommons), JSON-LD 1.0: every shard with its SHA-256, and a record set a split."""
+"""Croissant (MLCommons), JSON-LD 1.0: every shard with its SHA-256, and a record set per member of each split."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from wdstools.formats.manifest import Manifest, ShardEntry
 
 CROISSANT_PATH = "croissant.json"
-# The context that the specification gives, http://mlcommons.org/croissant/1.0
+# The context from the specification, http://mlcommons.org/croissant/1.0
 _CONTEXT = {
     "@language": "en", "@vocab": "https://schema.org/", "citeAs": "cr:citeAs", "column": "cr:column",
     "conformsTo": "dct:conformsTo", "cr": "http://mlcommons.org/croissant/", "rai": "http://mlcommons.org/croissant/RAI/",
@@ -47,11 +47,11 @@ _NAME_RE = re.compile(r"[^A-Za-z0-9_-]+")
 
 
 def croissant_files(manifest: Manifest, license_name: str | None) -> dict[str, bytes]:
-    """``croissant.json`` at the root. Raises UsageError where shards have no SHA-256."""
+    """``croissant.json`` at the root. Raises UsageError if shards have no SHA-256."""
     without = next((entry.path for _, entry in manifest.shards if not entry.sha256), None)
     if without is not None:
         raise UsageError(
-            "Croissant names each file's SHA-256, which these shards were adopted without",
+            "Croissant needs the SHA-256 of each file, but these shards were adopted without it",
             where=without,
             hint="wdstools adopt SHARDS --digests all --replace",
         )
@@ -105,7 +105,7 @@ def _mime(member: str) -> str:
 
 
 def _data_type(member: str) -> str | None:
-    """What a member's content is; None: bytes, for which there is no type."""
+    """The type of a member's content; None for bytes, which have no type."""
     if is_image_extension(member):
         return "sc:ImageObject"
     kinds = {"text": "sc:Text", "audio": "sc:AudioObject", "video": "sc:VideoObject"}
@@ -113,7 +113,7 @@ def _data_type(member: str) -> str | None:
 
 
 def _record_set(split: str, member: str) -> dict[str, Any]:
-    """The files of one member of a split: name (the key is the name without its extension) and content."""
+    """The record set of one member of a split: file name (the key is the name without its extension) and content."""
     name, files = f"{split}_{member}", {"@id": f"{split}-{member}"}
 
     def field(label: str, kind: str, extract: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The list of what ``emit`` wrote: ``.wdstools/emitted.json``. It lies outside the root and outside SHA256SUMS."""
+"""The list of files that ``emit`` wrote: ``.wdstools/emitted.json``. Neither the root digest nor SHA256SUMS covers it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 EMITTED_PATH = ".wdstools/emitted.json"
 _MAX_BYTES = 1 << 28
-_HINT = "delete this list: the files stay, and emit writes a new one"
+_HINT = "delete this list: the files remain, and emit writes a new list"
 _HIDDEN = (".wdstools/dali/", ".wdstools/webshart/", ".nv-meta/.", ".nv-meta/")
 
 
@@ -32,10 +32,10 @@ _HIDDEN = (".wdstools/dali/", ".wdstools/webshart/", ".nv-meta/.", ".nv-meta/")
 class Emitted:
     """``files`` maps each path to its consumer and SHA-256; ``card_keys`` are those written to the card.
 
-    ``links`` are symbolic links to shards that lie elsewhere: of tars that others made nothing is written beside them.
-    ``root`` is the digest of the manifest that they were made of; ``new_card`` tells that there was no card before.
-    ``earlier`` has the digests of files that were being replaced when this was written. ``others`` are paths that a list
-    of another version named, and that are nothing of this one: they are not ours to change, and are never written down.
+    ``links`` are symbolic links to shards in another place: nothing is written next to foreign tars.
+    ``root`` is the digest of the manifest from which they were made; ``new_card``: there was no card before.
+    ``earlier`` has the digests of files that were being replaced when this was written. ``others`` are paths that the list
+    of another version named and that do not belong to this one: they are not ours to change, and are never written.
     """
 
     root: str = ""
@@ -55,22 +55,22 @@ class Emitted:
         return (json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
     def made(self, path: str, digest: str) -> bool:
-        """Whether a file with this SHA-256 is what was emitted as ``path``."""
+        """Whether a file with this SHA-256 was emitted as ``path``."""
         return path in self.files and digest in (self.files[path][1], self.earlier.get(path))
 
     @property
     def consumers(self) -> frozenset[str]:
-        """Whom files are there for."""
+        """The consumers for which there are files."""
         return frozenset(consumer for consumer, _ in self.files.values()) | (
             {"huggingface"} if self.card_keys else set()
         )
 
 
 def read_emitted(store: Store, manifest: Manifest) -> Emitted:
-    """The list of a dataset; empty where there is none. Raises FormatError (``emitted-damaged``).
+    """The list of a dataset; empty if there is none. Raises FormatError (``emitted-damaged``).
 
-    What it names may be deleted, replaced and published, and anybody may have written it: so it may name only what ``emit``
-    makes of this manifest. A list of another version may name what was made of that one; this is among ``others``.
+    Files that it names may be deleted, replaced and published, and anybody may have written it: so it may only name files that ``emit``
+    makes from this manifest. The list of another version may name files made from that one; these go into ``others``.
     """
     try:
         data = get_whole(store, EMITTED_PATH, _MAX_BYTES)
@@ -95,7 +95,7 @@ def read_emitted(store: Store, manifest: Manifest) -> Emitted:
 
 
 def _only_ours(emitted: Emitted, manifest: Manifest) -> Emitted:
-    """The list without what is of another version; raises FormatError for what no ``emit`` wrote."""
+    """The list without files of another version; raises FormatError for a file that ``emit`` never writes."""
     own = emitted_paths(manifest)
     odd_files = {path for path, (consumer, _) in emitted.files.items() if path not in own.get(consumer, ())}
     shards = {entry.path for _, entry in manifest.shards} if manifest.profile == "foreign" else set()
@@ -105,7 +105,7 @@ def _only_ours(emitted: Emitted, manifest: Manifest) -> Emitted:
         wrong = min(odd, default=wrong)
     if wrong is not None:
         raise FormatError(
-            "the list of emitted files names what emit does not write",
+            "the list of emitted files names a file that emit does not write",
             code="emitted-damaged",
             where=EMITTED_PATH,
             got=wrong,
@@ -120,7 +120,7 @@ def _only_ours(emitted: Emitted, manifest: Manifest) -> Emitted:
 
 
 def emitted_paths(manifest: Manifest) -> dict[str, frozenset[str]]:
-    """Each consumer's files, as ``emit`` names them; never a file of the dataset itself."""
+    """Each consumer's files, under the names that ``emit`` gives them; never a file of the dataset itself."""
     entries = [entry for _, entry in manifest.shards]
     dataset = {MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, SUMS_PATH, CARD_PATH, EMITTED_PATH}
     dataset |= {path for entry in entries for path in (entry.path, entry.index_path)}

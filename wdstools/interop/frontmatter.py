@@ -1,4 +1,4 @@
-"""The YAML front matter of a card, key by key: what belongs to others stays as it is, byte for byte."""
+"""The YAML front matter of a card, key by key: keys that are not ours stay as they are, byte for byte."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _KEY_RE = re.compile(r"^([A-Za-z_][\w-]*):", re.MULTILINE)
 
 
 def split_card(text: str) -> tuple[dict[str, str], str]:
-    """Top-level keys, each with its lines (key included), and the text behind the front matter.
+    """Top-level keys, each with its lines (including the key), and the text after the front matter.
 
     Law: ``join_card(*split_card(text)) == text`` for every text with front matter.
     """
@@ -26,13 +26,13 @@ def split_card(text: str) -> tuple[dict[str, str], str]:
 
 
 def join_card(blocks: dict[str, str], rest: str) -> str:
-    """The card of these parts."""
+    """The card made of these parts."""
     matter = "".join(blocks.values())
     return f"---\n{matter}---\n{rest}" if matter else rest
 
 
 def replace_block(text: str, begin: str, end: str, block: str) -> str:
-    """The text with what lies between two marks (marks included) replaced, or with the block at its end."""
+    """The text with the part between two marks (including the marks) replaced, or with the block added at its end."""
     before, found, behind = text.partition(begin)
     if found:
         return before + block + behind.partition(end)[2].removeprefix("\n")

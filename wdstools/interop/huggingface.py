@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 SAMPLES_BEGIN = "<!-- wdstools:samples begin (written by wdstools emit) -->"
 SAMPLES_END = "<!-- wdstools:samples end -->"
-#: Keys of the front matter that ``emit`` writes where they are not there; ``configs`` is always ours.
+#: Keys of the front matter that ``emit`` adds if they are missing; ``configs`` is always ours.
 CARD_KEYS = ("pretty_name", "license", "task_categories", "size_categories", "dataset_info", "configs")
 _TABLE_SAMPLES = 5
 _CAPTION_CHARACTERS = 80
-#: What its WebDataset reader makes of extensions, that of an image apart.
+#: The types that its WebDataset reader gives to extensions other than images.
 _DTYPES = {
     "txt": "string",
     "cls": "int64",
@@ -31,9 +31,9 @@ _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000
 
 
 def emitted_card(dataset: Dataset, old: str, ours: frozenset[str], license_name: str | None) -> str:
-    """The card with what Hugging Face wants. ``ours`` are the keys that wdstools wrote before: these are replaced.
+    """The card with what Hugging Face needs. ``ours`` are the keys that wdstools wrote before: these are replaced.
 
-    Keys that the owner wrote stay, but for ``configs``; so does all text but that between wdstools' marks.
+    Keys that the owner wrote stay, except ``configs``; so does all text except the part between wdstools' marks.
     """
     manifest = dataset.manifest
     blocks, rest = split_card(old)
@@ -47,7 +47,7 @@ def emitted_card(dataset: Dataset, old: str, ours: frozenset[str], license_name:
 
 
 def new_title(manifest: Manifest) -> str:
-    """What a card begins with that was not there before."""
+    """The beginning of a new card."""
     return f"\n# {printable_name(manifest.name) or 'Dataset'}\n"
 
 
@@ -63,7 +63,7 @@ def plain_card(manifest: Manifest, old: str, ours: frozenset[str]) -> str:
 
 
 def written_keys(old: str, ours: frozenset[str]) -> frozenset[str]:
-    """The keys of a card that are wdstools' own once it is emitted."""
+    """The keys of a card that belong to wdstools once it is emitted."""
     blocks, _ = split_card(old)
     return frozenset(key for key in CARD_KEYS if key == "configs" or key in ours or key not in blocks)
 
@@ -79,7 +79,7 @@ def _blocks(manifest: Manifest, license_name: str | None) -> dict[str, str]:
     if tasks:
         blocks["task_categories"] = "task_categories:\n" + "".join(f"- {task}\n" for task in tasks)
     blocks["size_categories"] = f"size_categories:\n- {size}\n"
-    if manifest.profile == "canonical":  # of others, Hugging Face finds out the members by itself
+    if manifest.profile == "canonical":  # for others, Hugging Face finds out the members by itself
         blocks["dataset_info"] = _dataset_info(manifest)
     blocks["configs"] = render_configs(manifest)
     return blocks
@@ -96,7 +96,7 @@ def _dataset_info(manifest: Manifest) -> str:
 
 
 def _features(manifest: Manifest) -> list[str]:
-    """What each member is read as; nothing where that of one is not known: Hugging Face then finds them out by itself."""
+    """The feature type of each member; empty if one is unknown: Hugging Face then finds them out by itself."""
     lines = ["  features:", "  - name: __key__", "    dtype: string", "  - name: __url__", "    dtype: string"]
     for member in manifest.members:
         dtype = _dtype(member, manifest.labels)

@@ -1,8 +1,8 @@
-"""Opens a dataset with one consumer, the way its documentation says, and compares what it gives with reference files.
+"""Opens a dataset with one consumer, as its documentation says, and compares the samples with reference files.
 
-A script of its own, run by the Python that has the consumer: ``python probe.py CONSUMER SPEC.json``. It imports nothing
-of wdstools. The last line of stdout is JSON: ``version``, ``samples`` (a number for each split), ``compared`` and
-``equal`` (reference samples looked for, and found byte for byte, or pixel for pixel where the consumer decodes).
+A separate script, run by the Python that has the consumer: ``python probe.py CONSUMER SPEC.json``. It imports nothing
+from wdstools. The last line of stdout is JSON: ``version``, ``samples`` (a number for each split), ``compared`` and
+``equal`` (reference samples compared, and found equal byte for byte, or pixel for pixel if the consumer decodes).
 
 The specification: ``root``; ``splits``, each with its shards' paths; ``dali``, the path of each shard's index; ``members``;
 ``image``; ``references``: split, key, number in the split, and the path of a file for each member.
@@ -27,7 +27,7 @@ Spec = dict[str, Any]
 
 
 class Check:
-    """Counts samples, and how many references are met."""
+    """Counts samples, and how many references were compared and found equal."""
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
@@ -36,19 +36,19 @@ class Check:
         self.references = {(r["split"], r["key"]): r for r in spec["references"]}
 
     def reference(self, split: str, key: str) -> dict[str, bytes] | None:
-        """The payloads of a reference sample by extension; None if it is none."""
+        """The payloads of a reference sample by extension; None if it is not a reference."""
         found = self.references.get((split, key))
         return None if found is None else {ext: read_file(path) for ext, path in found["files"].items()}
 
     def sample(self, split: str, key: str, payloads: dict[str, bytes]) -> None:
-        """Take what a consumer gave: payloads by extension, all that it has."""
+        """Take a sample from a consumer: all its payloads, by extension."""
         self.samples[split] += 1
         wanted = self.reference(split, key)
         if wanted is not None and payloads == wanted:
             self.met.add((split, key))
 
     def result(self, package: str) -> dict[str, Any]:
-        """What is printed."""
+        """The result to print."""
         try:
             found = version(package)
         except PackageNotFoundError:
@@ -58,7 +58,7 @@ class Check:
 
 
 def read_file(path: str) -> bytes:
-    """A file, whole."""
+    """The bytes of a file."""
     with open(path, "rb") as file:
         return file.read()
 
@@ -104,7 +104,7 @@ def probe_huggingface(spec: Spec) -> dict[str, Any]:
 
 
 def _as_stored(features: Any) -> dict[str, Any]:
-    """The features with images, sound and video as the bytes that lie in the shards."""
+    """The features with images, sound and video as the bytes in the shards."""
     import datasets
 
     kinds = tuple(getattr(datasets, name) for name in ("Image", "Audio", "Video") if hasattr(datasets, name))
@@ -126,9 +126,9 @@ def _huggingface_split(check: Check, split: str, rows: Any) -> None:
             elif value is not None and member in ("txt", "cls", "json"):
                 payloads[member] = (value if isinstance(value, str) else json.dumps(value)).encode()
         wanted = check.reference(split, row["__key__"])
-        if wanted is not None and "json" in wanted:  # it gives the value, not the bytes
+        if wanted is not None and "json" in wanted:  # it returns the value, not the bytes
             wanted["json"] = json.dumps(json.loads(wanted["json"])).encode()
-        if wanted is not None:  # of an array, too: what it makes of one cannot be compared
+        if wanted is not None:  # likewise for an array: what it makes of one cannot be compared
             wanted = {member: data for member, data in wanted.items() if member in payloads or row.get(member) is None}
         check.samples[split] += 1
         if wanted is not None and payloads == wanted:
@@ -136,7 +136,7 @@ def _huggingface_split(check: Check, split: str, rows: Any) -> None:
 
 
 def _declare_torchvision_operators() -> None:
-    """Declare torchvision's compiled operators where it has none for this torch: importing it looks them up."""
+    """Declare torchvision's compiled operators if it has none for this torch: importing it looks them up."""
     from torch.library import Library
 
     names = ("nms", "qnms", "roi_align", "ps_roi_align", "roi_pool", "ps_roi_pool", "deform_conv2d")
@@ -145,7 +145,7 @@ def _declare_torchvision_operators() -> None:
         try:
             library.define(f"{name}(Tensor input) -> Tensor")
         except RuntimeError:
-            return  # they are there
+            return  # they already exist
     _KEPT.append(library)
 
 
@@ -153,18 +153,18 @@ _KEPT: list[Any] = []
 
 
 def _training_epoch(args: Any, preprocess: Any) -> Any:
-    """The batches of open_clip's training, which is another way through webdataset than its evaluation."""
+    """The batches of open_clip's training, which uses webdataset differently from its evaluation."""
     from open_clip_train.data import get_wds_dataset
 
     try:
         yield from get_wds_dataset(args, preprocess, is_train=True, tokenizer=lambda text: [text]).dataloader
     except KeyError as error:
         there = version("webdataset")
-        raise RuntimeError(f"open_clip trains with webdataset up to 0.2.86, not with {there} ({error!r})") from error
+        raise RuntimeError(f"open_clip can train with webdataset up to 0.2.86, not with {there} ({error!r})") from error
 
 
 def probe_open_clip(spec: Spec) -> dict[str, Any]:
-    """open_clip: its own loader, for bytes as in evaluation; an epoch of training must give as many samples as that and as sizes.json says."""
+    """open_clip: bytes through its own loader, as in evaluation; an epoch of training must have as many samples, and so must sizes.json."""
     _declare_torchvision_operators()
     import numpy as np
     from open_clip_train.data import get_dataset_size, get_wds_dataset
@@ -317,7 +317,7 @@ def _same_content(value: Any, wanted: bytes) -> bool:
 
 
 def probe_duckdb(spec: Spec) -> dict[str, Any]:
-    """DuckDB on the index files: captions and keys as SQL sees them."""
+    """DuckDB on the index files: captions and keys through SQL."""
     import duckdb
 
     def rows(split: str) -> list[Any]:
@@ -360,7 +360,7 @@ PROBES = {name.removeprefix("probe_"): probe for name, probe in list(globals().i
 
 def main(consumer: str, path: str) -> None:
     """Probe, and print."""
-    warnings.simplefilter("ignore")  # the consumer's own
+    warnings.simplefilter("ignore")  # warnings of the consumer itself
     result = PROBES[consumer](json.loads(read_file(path)))
     sys.stdout.write("\n" + json.dumps(result) + "\n")
     sys.stdout.flush()

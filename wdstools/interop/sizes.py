@@ -1,4 +1,4 @@
-"""open_clip's ``sizes.json`` and timm's ``_info.json``: how many samples each shard has."""
+"""open_clip's ``sizes.json`` and timm's ``_info.json``: the number of samples of each shard."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def open_clip_files(manifest: Manifest) -> dict[str, bytes]:
-    """``sizes.json`` in each folder of shards: open_clip looks beside the first shard for sizes by base name."""
+    """``sizes.json`` in each folder of shards: open_clip looks for sizes by base name next to the first shard."""
     folders: dict[str, dict[str, int]] = defaultdict(dict)
     for _, entry in manifest.shards:
         folder, slash, name = entry.path.rpartition("/")

@@ -1,4 +1,4 @@
-"""Indexes of tars for consumers that have their own: NVIDIA DALI's ``.idx``, Megatron Energon's ``.nv-meta``."""
+"""Indexes of tars in the formats of consumers: NVIDIA DALI's ``.idx``, Megatron Energon's ``.nv-meta``, webshart's JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wdstools.executors.base import Tick
     from wdstools.formats.manifest import Manifest, ShardEntry
 
-#: DALI takes the paths of its indexes as an argument: so they lie where nobody else looks.
+#: DALI takes the paths of its indexes as an argument, so they are where no other reader looks.
 DALI_FOLDER = ".wdstools/dali"
 #: So does webshart.
 WEBSHART_FOLDER = ".wdstools/webshart"
@@ -29,24 +29,24 @@ _CAPTIONS = ("txt", "caption", "text")
 
 
 def dali_path(entry: ShardEntry) -> str:
-    """Where DALI's index of a shard lies."""
+    """The path of DALI's index of a shard."""
     return entry.index_path.replace(".wdstools/index", DALI_FOLDER).removesuffix(".parquet") + ".idx"
 
 
 def energon_path(entry: ShardEntry) -> str:
-    """Where Energon's offsets of a shard lie."""
+    """The path of Energon's offsets of a shard."""
     return f"{entry.path}.idx"
 
 
 def webshart_path(path: str) -> str:
-    """Where webshart's index of a shard lies: it takes a folder of them as an argument."""
+    """The path of webshart's index of a shard: it takes a folder of them as an argument."""
     return f"{WEBSHART_FOLDER}/{path.removesuffix('.tar')}.json"
 
 
 def webshart_index(table: pa.Table, entry: ShardEntry, image: str) -> bytes:
-    """JSON of where payloads lie: of each sample's image with its size and caption, and its json, which webshart pairs.
+    """JSON with the places of payloads: each sample's image with its size and caption, and its json, which webshart pairs.
 
-    Without images every member is a file of its own, as webshart sees it.
+    Without images every member is a separate file, as webshart sees it.
     """
     if entry.encoding != "tar":
         raise UsageError("webshart needs plain shards", code="not-contiguous", where=entry.path)
@@ -70,7 +70,7 @@ def webshart_index(table: pa.Table, entry: ShardEntry, image: str) -> bytes:
 
 
 def dali_index(table: pa.Table) -> bytes:
-    """``wds2idx`` v1.2: a line a sample of ``ext offset size name`` a member, where payloads begin."""
+    """``wds2idx`` v1.2: one line per sample, with ``ext offset size name`` for each member; offsets are those of payloads."""
     lines = [f"v1.2 {table.num_rows}"]
     lines += [
         " ".join(f"{m['ext']} {m['offset']} {m['size']} {row['key']}.{m['ext']}" for m in row["members"])
@@ -80,7 +80,7 @@ def dali_index(table: pa.Table) -> bytes:
 
 
 def energon_offsets(table: pa.Table, entry: ShardEntry) -> bytes:
-    """``SHARD.tar.idx``: where each sample's first header lies, and where the last one ends; u64, little-endian."""
+    """``SHARD.tar.idx``: the offset of each sample's first header, and the end of the last sample; u64, little-endian."""
     offset, length = _groups(table, entry)
     return np.append(offset, offset[-1] + length[-1] if len(offset) else 0).astype("<u8").tobytes()
 
@@ -88,7 +88,7 @@ def energon_offsets(table: pa.Table, entry: ShardEntry) -> bytes:
 def _groups(table: pa.Table, entry: ShardEntry) -> tuple[Any, Any]:
     if entry.encoding != "tar" or table.column("offset").null_count:
         raise UsageError(
-            "energon needs plain shards whose samples' members lie together",
+            "energon needs plain shards in which the members of each sample are adjacent",
             code="not-contiguous",
             where=entry.path,
             hint="wdstools pack SHARDS DEST    makes such shards, without re-encoding",
@@ -112,7 +112,7 @@ def energon_files(manifest: Manifest) -> dict[str, bytes]:
         + b"\n",
         ".nv-meta/split.yaml": ("\n".join([*splits, "exclude: []"]) + "\n").encode(),
         ".nv-meta/dataset.yaml": ("\n".join(lines) + "\n").encode(),
-        # energon compares it with its caches: the same data must have the same one
+        # energon compares it with its caches: the same data must have the same uuid
         ".nv-meta/index.uuid": str(uuid.uuid5(uuid.NAMESPACE_OID, manifest.root)).encode(),
     }
 
@@ -137,7 +137,7 @@ def energon_database(dataset: Dataset) -> bytes:
                 database.executemany("INSERT INTO samples VALUES (?, ?, ?, ?, ?)", samples)
             except sqlite3.IntegrityError:
                 raise UsageError(
-                    "energon needs keys that are there once", code="key-duplicate", where=entry.path
+                    "energon needs keys without duplicates", code="key-duplicate", where=entry.path
                 ) from None
             members = one_chunk(table.column("members"))
             values = members.flatten()
@@ -154,7 +154,7 @@ def energon_database(dataset: Dataset) -> bytes:
         database.close()
 
 
-# The tables that energon 7.4 makes, and asks: their names and columns are its interface.
+# The tables that energon 7.4 creates and queries: their names and columns are its interface.
 _TABLES = """
 CREATE TABLE samples (tar_file_id INTEGER NOT NULL, sample_key TEXT NOT NULL UNIQUE, sample_index INTEGER NOT NULL,
   byte_offset INTEGER, byte_size INTEGER);
@@ -171,7 +171,7 @@ CREATE INDEX idx_sample_parts_full
 
 @dataclass(frozen=True, slots=True)
 class OffsetsTask:
-    """A shard for which a reader wants a file of offsets."""
+    """A shard for which a reader needs a file of offsets."""
 
     dataset: Dataset
     entry: ShardEntry
@@ -179,7 +179,7 @@ class OffsetsTask:
 
 
 def offsets_file(task: OffsetsTask, tick: Tick) -> tuple[str, bytes]:
-    """The file's path and content, made of the shard's index."""
+    """The file's path and content, made from the shard's index."""
     del tick
     table = task.dataset.index(task.entry)
     if task.consumer == "dali":

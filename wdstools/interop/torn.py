@@ -1,4 +1,4 @@
-"""Temporary files that a killed ``emit`` left. A name alone does not make one ours: so must what it holds."""
+"""Temporary files left by a killed ``emit``. A file counts as ours only by its name and its content."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NAME_RE = re.compile(rf"(.*)\.[0-9a-f]{{16}}{re.escape(TEMP_SUFFIX)}", re.DOTAL
 
 
 def torn_files(store: Store, paths: Iterable[str], ours: Callable[[str, bytes], bool]) -> dict[str, str]:
-    """The temporary files of ``paths`` with their SHA-256; ``ours`` tells whether one of a path holds what emit writes."""
+    """The temporary files of ``paths`` with their SHA-256; ``ours`` says whether one has the content that emit writes to a path."""
     wanted = set(paths)
     found: dict[str, str] = {}
     if not isinstance(store, LocalStore):

@@ -1,7 +1,7 @@
-"""All rows of a dataset's indexes as one file that is mapped: what loaders, ``where``, viewer and statistics look things up in.
+"""All rows of a dataset's indexes as one mapped file, in which loaders, ``where``, the viewer and statistics look things up.
 
-``layout`` says what the file looks like, ``columns`` are its arrays, ``kept`` is the folder of such files, ``making`` fills all
-columns at once, ``joined`` is the object that everyone uses, and ``opening`` gives it.
+``layout`` defines the file, ``index_columns`` are its arrays, ``kept`` is the folder of such files, ``making`` fills all
+columns at once, ``joined`` is the object that all code uses, and ``opening`` returns it.
 """
 
 from wdstools.joined.joined import Joined

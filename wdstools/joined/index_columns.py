@@ -1,4 +1,4 @@
-"""The arrays of a joined index: in memory, or over a mapped file; and what an index's table becomes in them."""
+"""The arrays of a joined index, in memory or over a mapped file, and how an index's table is stored in them."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from wdstools.dataset import Dataset
     from wdstools.joined.layout import Layout
 
-#: Columns of an index that are joined. ``source`` is not: nothing proves it.
+#: The columns of an index that are joined; not ``source``, as nothing proves it.
 INDEX_COLUMNS = ("key", "offset", "length", "xxh3_128", "sha256", "members", *VALUE_COLUMNS)
 
 
 class NotInlineError(Exception):
-    """A row does not have exactly the members that the dataset has."""
+    """A row does not have exactly the dataset's members."""
 
 
 class Names:
-    """Texts that are numbered, as labels are. Safe to use from many threads; -1 is none."""
+    """Numbered texts, such as labels; -1 is none. Thread-safe."""
 
     def __init__(self, names: Iterable[str] = ()) -> None:
         self.names = list(names)
@@ -41,7 +41,7 @@ class Names:
         self._lock = threading.Lock()
 
     def number(self, values: list[Any]) -> NDArray[np.int32]:
-        """The numbers of some texts, new ones added; None is -1."""
+        """The numbers of some texts; new texts are added. None is -1."""
         numbers = self._numbers
         for name in sorted({*values} - numbers.keys()):
             with self._lock:
@@ -52,14 +52,14 @@ class Names:
 
 
 def names_of(dataset: Dataset) -> dict[str, Names]:
-    """The names that a dataset begins with: its labels and members have the numbers that the manifest gives them."""
+    """The initial names of a dataset: its labels and members have the numbers that the manifest gives them."""
     manifest = dataset.manifest
     return {"labels": Names(manifest.labels), "formats": Names(), "extensions": Names(manifest.members)}
 
 
 @dataclass(slots=True)
 class Texts:
-    """What one shard's rows have of any length: loose members, keys, captions."""
+    """The parts of variable length of one shard's rows: loose members, keys, captions."""
 
     loose: NDArray[Any]
     keys: bytes | memoryview
@@ -78,28 +78,28 @@ class Columns:
 
     @classmethod
     def in_memory(cls, layout: Layout, dataset: Dataset) -> Columns:
-        """Columns to be filled; pages are touched, and so take memory, only as rows come."""
+        """Empty columns to fill; memory is allocated only as rows are filled in."""
         arrays = {name: np.empty(layout.rows, kind) for name, (kind, _) in layout.columns.items()}
         return cls(layout, arrays, names_of(dataset))
 
     def text_of(self, shard: int) -> Texts:
-        """A shard's texts, which have been opened."""
+        """The texts of an open shard."""
         found = self.texts[shard]
         assert found is not None
         return found
 
     def keys_at(self, shards: NDArray[np.int64], starts: NDArray[Any], sizes: NDArray[Any]) -> list[str]:
-        """Keys by shard, and by place and size in its keys."""
+        """Keys, by shard, and offset and size in its keys."""
         return _cut({shard: self.text_of(shard).keys for shard in np.unique(shards).tolist()}, shards, starts, sizes)
 
     def captions_at(self, shards: NDArray[np.int64], starts: NDArray[Any], sizes: NDArray[Any]) -> list[str]:
-        """Captions by shard, and by place and size in its captions."""
+        """Captions, by shard, and offset and size in its captions."""
         return _cut(
             {shard: self.text_of(shard).captions for shard in np.unique(shards).tolist()}, shards, starts, sizes
         )
 
     def fill(self, shard: int, rows: slice, table: pa.Table, *, values: bool = True) -> None:
-        """Put the rows of one index here; ``values``: with labels, classes, sizes, formats and captions.
+        """Fill in the rows of one index; ``values``: with labels, classes, sizes, formats and captions.
 
         Raises NotInlineError, and FormatError (``index-damaged``).
         """
@@ -122,7 +122,7 @@ class Columns:
         self.texts[shard] = Texts(loose, keys, captions)
 
     def _members(self, place: NDArray[Any], table: pa.Table) -> NDArray[Any]:
-        """Put members into the records, or give them as loose ones."""
+        """Put members into the records, or return them as loose ones."""
         members = one_chunk(table.column("members"))
         values = flat(members)
         counts = list_lengths(members)
@@ -165,7 +165,7 @@ class Columns:
         return places.intdigest(), values.intdigest(), digest.intdigest()
 
     def _raw(self, name: str, rows: slice) -> bytes | memoryview:
-        """The bytes of neighbours in a column."""
+        """The bytes of consecutive rows of a column."""
         array = self.arrays[name][rows]
         return array.view(np.uint8).data if len(array) else b""
 
@@ -179,11 +179,11 @@ class Columns:
         )
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.void]:
-        """The records of some rows: a copy."""
+        """A copy of the records of some rows."""
         return self.places.take(rows)
 
     def values_at(self, name: str, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """A value column of some rows: a copy."""
+        """A copy of a value column for some rows."""
         return self.arrays[name].take(rows)
 
 
@@ -198,7 +198,7 @@ def _cut(
 
 
 def cut_neighbours(whole: bytes, firsts: list[int], ends: list[int]) -> list[str]:
-    """Texts that lie one behind the other, decoded together; ``whole`` begins at the first."""
+    """Contiguous texts, decoded together; ``whole`` begins at the first."""
     base = firsts[0]
     if not whole.isascii():
         return [whole[first - base : end - base].decode() for first, end in zip(firsts, ends, strict=True)]
@@ -219,5 +219,7 @@ def _place_texts(table: pa.Table, name: str, starts: NDArray[Any], sizes: NDArra
 def _place_numbers(table: pa.Table, name: str, target: NDArray[Any]) -> None:
     column = one_chunk(table.column(name))
     if column.null_count < len(column) and (to_numpy(column) == NULL).any():
-        raise FormatError("an index has a number that stands for none", code="index-damaged", where=name)
+        raise FormatError(
+            "an index has the number that is reserved for missing values", code="index-damaged", where=name
+        )
     target[:] = to_numpy(column, null=NULL)

@@ -1,7 +1,7 @@
 """All rows of a dataset, numbered through its shards as the manifest lists them.
 
-Rows are there once their shard is open: read from the dataset's index and checked against the manifest, or, where a file of the
-cache has them, checked against the digests that the file was given when it was made from such indexes.
+Rows are available once their shard is open: read from the dataset's index and checked against the manifest; or, if a file of the
+cache has them, checked against the digests stored in the file when it was made from such indexes.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
     from wdstools.dataset import Dataset
     from wdstools.formats.manifest import ShardEntry
 
-#: Readers put into the cache what they have opened from so many shards or rows on; below, opening them takes a moment.
+#: From so many shards or rows on, readers keep opened indexes in the cache; with fewer, opening them takes only a moment.
 _MANY_SHARDS, _MANY_ROWS = 64, 100_000
 
 
 class Joined:
-    """The rows of a dataset as arrays: ``places`` and the value columns, one value a row. Safe to use from many threads.
+    """The rows of a dataset as arrays: ``places`` and the value columns, one value per row. Thread-safe.
 
-    ``splits`` maps each split to its rows, ``starts[s]`` is the first row of shard s (and ``starts[-1]`` the number of all).
-    ``label`` and ``format`` are numbers of ``labels`` and ``formats``, -1 for none; ``cls``, ``width`` and ``height`` are
-    ``NULL`` where there is none. A column that is asked for opens every shard.
+    ``splits`` maps each split to its rows, ``starts[s]`` is the first row of shard s (and ``starts[-1]`` the total number).
+    ``label`` and ``format`` are indices into ``labels`` and ``formats``, -1 for none; ``cls``, ``width`` and ``height`` are
+    ``NULL`` if there is none. Access to a column opens every shard.
     """
 
     def __init__(self, dataset: Dataset, columns: Columns, *, filled: bool = False) -> None:
@@ -58,7 +58,7 @@ class Joined:
             for name, (first, last) in zip(dataset.manifest.splits, pairwise(edges), strict=True)
         }
         self.columns = columns
-        # what of each shard may be used: places and values, and captions
+        # which parts of each shard are open: places and values, and captions
         self._open, self._captions = (np.full(len(self.entries), filled) for _ in range(2))
         self._lock = threading.RLock()
         self._is_tried = False
@@ -78,7 +78,7 @@ class Joined:
 
     @property
     def is_kept(self) -> bool:
-        """Whether the rows lie in a file of the cache, and not in this process's memory."""
+        """Whether the rows are in a file of the cache, not in this process's memory."""
         return isinstance(self.columns, Kept)
 
     @property
@@ -87,16 +87,16 @@ class Joined:
         return len(self.entries) >= _MANY_SHARDS or len(self) >= _MANY_ROWS
 
     def is_open(self, shards: range | None = None) -> bool:
-        """Whether all of these shards are open; without any, of all."""
+        """Whether all of these shards are open; by default, all shards."""
         return bool((self._open if shards is None else self._open[shards.start : shards.stop]).all())
 
     def missing(self, rows: NDArray[np.int64]) -> list[int]:
-        """Shards of these rows that are not open yet."""
+        """The shards of these rows that are not open yet."""
         shards = np.unique(self.shard_of(rows))
         return [int(shard) for shard in shards[~self._open[shards]]]
 
     def opened(self, shards: range, known: Collection[int]) -> list[int]:
-        """Those of some shards that are open, but for the known ones."""
+        """The open ones among some shards, except the known ones."""
         there = np.flatnonzero(self._open[shards.start : shards.stop]) + shards.start
         return [] if len(there) == len(known) else sorted(set(there.tolist()).difference(known))
 
@@ -126,11 +126,11 @@ class Joined:
             self._put(shard, checked_index(self.dataset, self.entries[shard]))
         elif not self._check(columns, shard, captions=captions):
             with self._lock:
-                if columns is self.columns:  # else another thread has made it anew
+                if columns is self.columns:  # else another thread has already replaced it
                     self._make_anew()
 
     def _put(self, shard: int, table: pa.Table) -> None:
-        """Fill in a shard's rows from its index, unless they are there."""
+        """Fill in a shard's rows from its index, unless they are already there."""
         with self._lock:
             if self._open[shard]:
                 return
@@ -142,7 +142,7 @@ class Joined:
             self._open[shard] = self._captions[shard] = True
 
     def _make_loose(self) -> None:
-        """Go on in records that hold any members: a row has others than the dataset should have."""
+        """Switch to records with arbitrary members, because a row does not have exactly the dataset's."""
         columns = Columns.in_memory(Layout.of(self.dataset, inline=False), self.dataset)
         for shard in np.flatnonzero(self._open).tolist():
             rows = self.rows_of(shard)
@@ -150,7 +150,7 @@ class Joined:
         self.columns = columns
 
     def _check(self, columns: Kept, shard: int, *, captions: bool) -> bool:
-        """Whether a shard's part of the file is what was written."""
+        """Whether a shard's part of the file is as written."""
         found = columns.digests(shard, self.rows_of(shard), captions=captions)
         wanted = columns.table[shard].item()[4:]
         if found != wanted[: len(found)]:
@@ -160,7 +160,7 @@ class Joined:
         return True
 
     def _make_anew(self) -> None:
-        """Replace a damaged file, all rows at once, so that what others have opened stays good."""
+        """Replace a damaged file, all rows at once, so that data that others have opened stays valid."""
         forget(kept.path_of(self.dataset.root))
         self.columns = make_columns(self.dataset)
         self._open[:] = self._captions[:] = True
@@ -172,13 +172,13 @@ class Joined:
             self.open(shard, captions=captions)
 
     def keep(self) -> bool:
-        """Put rows that are all open into the cache, and use them there from now on; whether that could be done."""
+        """Write the rows, if all are open, to the cache, and use them from there; returns whether that was possible."""
         if self.is_kept or not self.is_open() or not kept.is_keepable(self.dataset):
             return self.is_kept
         found = keep(self.dataset, self.columns)
         if found is None:
             return False
-        self.columns = found  # what was filled a moment ago need not be looked at again
+        self.columns = found  # just written, so it need not be checked again
         return True
 
     def finish(self) -> None:
@@ -192,16 +192,16 @@ class Joined:
         ):
             return
         self._is_tried = True
-        with contextlib.suppress(WdsError):  # whoever needs those rows will hear of it
+        with contextlib.suppress(WdsError):  # code that needs those rows will get the error
             self.open_all()
             self.keep()
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.void]:
-        """The records of these rows, whose shards are open: a copy."""
+        """A copy of the records of these rows, whose shards are open."""
         return self.columns.take(rows)
 
     def column(self, name: str) -> NDArray[Any]:
-        """One of the value columns, ``label``, ``cls``, ``width``, ``height`` or ``format``, of all rows: a view, not to be written."""
+        """A read-only view of a value column (``label``, ``cls``, ``width``, ``height`` or ``format``) for all rows."""
         self.open_all(captions=False)
         return _view(self.columns.arrays[name])
 
@@ -213,7 +213,7 @@ class Joined:
 
     @property
     def label(self) -> NDArray[np.int32]:
-        """Number of each row's label in ``labels``, -1 for none."""
+        """The index of each row's label in ``labels``, -1 for none."""
         return self.column("label")
 
     @property
@@ -223,17 +223,17 @@ class Joined:
 
     @property
     def width(self) -> NDArray[np.int32]:
-        """Width of each row's image in pixels, ``NULL`` where it is not known."""
+        """The width of each row's image in pixels, ``NULL`` if unknown."""
         return self.column("width")
 
     @property
     def height(self) -> NDArray[np.int32]:
-        """Height of each row's image in pixels, ``NULL`` where it is not known."""
+        """The height of each row's image in pixels, ``NULL`` if unknown."""
         return self.column("height")
 
     @property
     def format(self) -> NDArray[np.int32]:
-        """Number of each image's format in ``formats``, -1 for none."""
+        """The index of each image's format in ``formats``, -1 for none."""
         return self.column("format")
 
     @property
@@ -256,7 +256,7 @@ class Joined:
         return self._texts(np.asarray(rows, np.int64), "key")
 
     def captions(self, rows: Sequence[int] | NDArray[np.int64]) -> list[str | None]:
-        """The captions of some rows, None where there is none."""
+        """The captions of some rows, None if there is none."""
         return self._texts(np.asarray(rows, np.int64), "caption")
 
     def _texts(self, rows: NDArray[np.int64], name: str) -> list[Any]:
@@ -271,7 +271,7 @@ class Joined:
         return [text if there else None for text, there in zip(texts, (sizes >= 0).tolist(), strict=True)]
 
     def keys_of(self, places: NDArray[np.void], shards: NDArray[np.int64]) -> list[str]:
-        """The keys of rows whose records were taken."""
+        """The keys of rows, given their records."""
         return self.columns.keys_at(shards, places["key_start"], places["key_size"])
 
     def sides(self, rows: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -280,7 +280,7 @@ class Joined:
         return np.stack([columns.values_at(name, rows) for name in ("width", "height")], axis=1)
 
     def members(self, rows: Sequence[int] | NDArray[np.int64], extension: str) -> Members:
-        """Where a member of some rows lies in their shards; size -1 where a row has none."""
+        """The places of a member of some rows in their shards; size -1 if a row has none."""
         rows = np.asarray(rows, np.int64)
         for shard in self.missing(rows):
             self.open(shard)
@@ -289,11 +289,11 @@ class Joined:
     def members_of(
         self, places: NDArray[np.void], shards: NDArray[np.int64], extensions: Sequence[str]
     ) -> list[Members]:
-        """Members of rows whose records were taken: those that are called so, row by row; of two of one name the last."""
+        """The named members of rows, given their records; of two members with one name, the last."""
         return members_of(self.columns, places, shards, extensions)
 
     def table(self, shard: int, names: Iterable[str]) -> pa.Table:
-        """Columns of a shard as its index has them: key, label, cls, split, width, height, format, caption, offset, length."""
+        """Columns of a shard as in its index: key, label, cls, split, width, height, format, caption, offset, length."""
         wanted = list(names)
         self.open(shard, captions="caption" in wanted)
         return shard_table(self.columns, shard, self.rows_of(shard), wanted, split=self._split_of(shard))

@@ -1,8 +1,8 @@
-"""The folder of joined indexes: ``joined/`` in this user's cache, one file a dataset, named by its root digest.
+"""The folder of joined indexes: ``joined/`` in the user's cache, one file per dataset, named by its root digest.
 
-Files are ours alone (mode 0600), appear whole or not at all, and are believed only where size and digests agree; any of them
-may be removed at any time. Together they take no more than a quarter of the space that is free without them; those
-used longest ago go first.
+Files belong to the user alone (mode 0600), appear whole or not at all, and are used only if size and digests match; any of them
+may be removed at any time. Together they take at most a quarter of the space that would be free without them; the
+least recently used ones are removed first.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from wdstools.dataset import Dataset
 
 _NAME_RE = re.compile(r"[0-9a-f]{64}-v[0-9]+\.rows(\.[0-9a-f]{16}\.making)?")
-#: Of a file larger than this, rows are read and not looked up in the map.
+#: In a file larger than this, rows are read instead of looked up in the mapping.
 LARGE_BYTES = 1 << 28
 _MAX_NAMES_BYTES = 1 << 30
 
@@ -43,7 +43,7 @@ _MAX_NAMES_BYTES = 1 << 30
 class Kept(Columns):
     """Columns over a file of the folder; ``table`` has a SHARD for each shard.
 
-    Whole columns are mapped. Of a large file single rows are read: looking one up in a map costs a page fault that maps up
+    Whole columns are mapped. In a large file single rows are read: looking one up in the mapping costs a page fault that maps up
     to 2 MB, which then count as the process's memory.
     """
 
@@ -59,12 +59,12 @@ class Kept(Columns):
         self.buffer = buffer
         self._view = memoryview(buffer)
         self._is_large = size > LARGE_BYTES
-        # where each shard's keys begin, and its captions
+        # where the keys and the captions of each shard begin
         self._keys = (table["at"] + table["loose"] * LOOSE_MEMBER.itemsize).astype(np.int64)
         self._captions = self._keys + table["keys"].astype(np.int64)
 
     def text_of(self, shard: int) -> Texts:
-        """A shard's texts, where they lie in the file."""
+        """A shard's texts, as views of the file."""
         found = self.texts[shard]
         if found is None:
             at, loose, keys, captions = self.table[shard].item()[:4]
@@ -74,7 +74,7 @@ class Kept(Columns):
                 self._view[first : first + keys],
                 self._view[first + keys : first + keys + captions],
             )
-            if loose:  # asked for once a row
+            if loose:  # needed once per row
                 self.texts[shard] = found
         return found
 
@@ -114,11 +114,11 @@ class Kept(Columns):
         if data is None:
             data = b"".join([os.pread(self._fd, size, at) for at in starts.tolist()])
         if len(data) != len(rows) * size:
-            raise StoreError("a joined index was cut while it was read", hint="run this again: it is made again")
+            raise StoreError("a joined index was truncated while it was read", hint="run this again to rebuild it")
         return np.frombuffer(data, kind)
 
     def _neighbours(self, starts: NDArray[np.int64], sizes: NDArray[Any]) -> bytes | None:
-        """The bytes of ranges that lie one behind the other; None if they do not."""
+        """The bytes of contiguous ranges; None if they are not contiguous."""
         if not len(starts):
             return b""
         if (starts[1:] != starts[:-1] + sizes[:-1]).any():
@@ -144,7 +144,7 @@ class Kept(Columns):
 
 
 def folder() -> str:
-    """Where the files lie."""
+    """The folder of the files."""
     return os.path.join(cache_folder(), "joined")
 
 
@@ -154,7 +154,7 @@ def path_of(root: str) -> str:
 
 
 def files_of(root: str) -> Iterator[str]:
-    """The files that there are of a dataset, of any version."""
+    """The existing files of a dataset, of any version."""
     with contextlib.suppress(OSError):
         for name in sorted(os.listdir(folder())):
             if _NAME_RE.fullmatch(name) and name.startswith(root):
@@ -162,12 +162,12 @@ def files_of(root: str) -> Iterator[str]:
 
 
 def is_keepable(dataset: Dataset) -> bool:
-    """Whether all that would be kept is proved by the root, so that another copy of the dataset may use it."""
+    """Whether the root digest proves everything that would be kept, so that another copy of the dataset can use it."""
     return dataset.manifest.has_values and dataset.manifest.totals["samples"] > 0
 
 
 def open_kept(dataset: Dataset) -> Kept | None:
-    """The file of a dataset, mapped; None where there is none that may be believed. A damaged one is removed."""
+    """The file of a dataset, mapped; None if there is no usable one. A damaged one is removed."""
     return kept_files.open_kept(path_of(dataset.root), lambda fd: _mapped(fd, dataset, os.fstat(fd).st_size))
 
 
@@ -193,9 +193,9 @@ def _mapped(fd: int, dataset: Dataset, size: int) -> Kept | None:
 
 
 class Writing:
-    """A file of the folder that is being made, under a name of its own: ``keep`` gives it its name, ``close`` removes it.
+    """A file of the folder that is being written, under a temporary name: ``keep`` gives it its final name, ``close`` removes it.
 
-    Raises OSError where it cannot be.
+    Raises OSError if it cannot be written.
     """
 
     def __init__(self, dataset: Dataset, layout: Layout) -> None:
@@ -207,12 +207,12 @@ class Writing:
         with contextlib.suppress(FileExistsError):
             os.mkdir(folder(), 0o700)
         if not make_room(folder(), _NAME_RE, layout.fixed_bytes):
-            raise OSError("there is no room for a joined index")
+            raise OSError("there is not enough room for a joined index")
         self._path = path_of(dataset.root)
         self.fd, self._making = begin(self._path)
 
     def mapped(self, dataset: Dataset) -> Columns:
-        """Fixed columns that are filled where they lie in the file. Its space is taken first: a full disk is an error here."""
+        """Fixed columns that are filled directly in the file. Its space is allocated first, so that a full disk is an error here."""
         take_room(self.fd, self._layout.fixed_bytes)
         buffer = mmap.mmap(self.fd, self._layout.fixed_bytes)
         arrays = {
@@ -227,7 +227,7 @@ class Writing:
             write_all(self.fd, columns.arrays[name].view(np.uint8), at)
 
     def add_texts(self, columns: Columns, shard: int, rows: slice) -> None:
-        """Write the texts of one shard, and note where they are and what all of the shard digests to."""
+        """Write the texts of one shard, and record their place and the digests of all of the shard's parts."""
         texts = columns.text_of(shard)
         data = b"".join((texts.loose.tobytes(), texts.keys, texts.captions))
         write_all(self.fd, data, self._end)
@@ -246,21 +246,21 @@ class Writing:
         names = json.dumps({name: found.names for name, found in lists.items()}).encode()
         tables = self._table.tobytes() + names
         if not make_room(folder(), _NAME_RE, self._end + len(tables), (self._making,)):
-            raise OSError("there is no room for a joined index")
+            raise OSError("there is not enough room for a joined index")
         write_all(self.fd, tables, self._end)
         os.ftruncate(self.fd, self._end + len(tables))
         write_all(self.fd, head_of(self._layout, self._root, self._end, tables, len(names)), 0)
         os.rename(self._making, self._path)
 
     def close(self) -> None:
-        """Let go of the file; it goes if it was not kept."""
+        """Close the file, and remove it if it was not kept."""
         os.close(self.fd)
         forget(self._making)
 
 
 @contextlib.contextmanager
 def alone(root: str) -> Iterator[None]:
-    """Wait until no other process makes the file of this dataset; where there are no locks, work is done twice."""
+    """Wait until no other process makes the file of this dataset; without locks, work may be done twice."""
     fd = -1
     with contextlib.suppress(OSError):
         make_folders(folder())

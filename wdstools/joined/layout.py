@@ -1,14 +1,14 @@
-"""What a joined index looks like as a file: a head, fixed columns of all rows, each shard's texts, and tables at the end.
+"""The file format of a joined index: a head, fixed columns of all rows, each shard's texts, and tables at the end.
 
 | part | what |
 |---|---|
 | head, 4,096 bytes | ``HEAD``: magic, version, sizes, root, and an XXH3-64 of itself and of the tables |
-| places | one record a row: where its group and its members lie, with their digests, and where its key is |
-| value columns | label, cls, width, height, format, and where the caption is; each as one array |
+| places | one record per row: the places of its group and its members, with their digests, and of its key |
+| value columns | label, cls, width, height, format, and the place of the caption; each as one array |
 | texts | for each shard, in any order: members that do not fit the records, keys, captions |
-| tables | one ``SHARD`` for each shard, then JSON: the names that labels, formats and extensions are numbers of |
+| tables | one ``SHARD`` for each shard, then JSON: the names for the numbers of labels, formats and extensions |
 
-Integers are little-endian. It is a cache: another version of this layout is another file.
+Integers are little-endian. It is a cache: another version of this layout has another file.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from wdstools.formats.index import SCHEMA, VALUE_COLUMNS
 if TYPE_CHECKING:
     from wdstools.dataset import Dataset
 
-#: Counts up whenever a file means something else.
+#: Goes up whenever the format changes.
 VERSION = 1
 MAGIC = b"wdsjoin\0"
 HEAD_BYTES = 4096
-#: In place of a width, height or class that is not there.
+#: Stands for a missing width, height or class.
 NULL = -(2**31)
-#: Texts begin at a multiple of this.
+#: Texts are aligned to this.
 ALIGNED = 64
 
 HEAD = np.dtype(
@@ -51,11 +51,11 @@ HEAD = np.dtype(
         ("digest", "<u8"),
     ]
 )
-#: A member as records hold it; offsets count from the beginning of the shard.
+#: A member in a record; offsets count from the start of the shard.
 MEMBER = np.dtype([("offset", "<i8"), ("size", "<i8"), ("xxh3_64", "<u8")])
-#: A member whose row does not have exactly the dataset's members; ``ext`` is a number of a name.
+#: A member of a row that does not have exactly the dataset's members; ``ext`` is the number of a name.
 LOOSE_MEMBER = np.dtype([("ext", "<i8"), ("offset", "<i8"), ("size", "<i8"), ("xxh3_64", "<u8")])
-#: Where a shard's texts are, and the digests of its part of the file. ``loose`` counts members, ``keys`` and ``captions`` bytes.
+#: The place of a shard's texts, and the digests of its part of the file. ``loose`` counts members, ``keys`` and ``captions`` bytes.
 SHARD = np.dtype(
     [
         ("at", "<u8"),
@@ -67,11 +67,11 @@ SHARD = np.dtype(
         ("captions_digest", "<u8"),
     ]
 )
-#: Name and type of the value columns. ``caption_size`` is -1 where there is none, codes are -1.
+#: Name and type of the value columns. ``caption_size`` and numbers of names are -1 if there is none.
 VALUES = {name: "<i4" for name in VALUE_COLUMNS if name != "caption"}
-#: Those of them that are integers in an index too.
+#: The value columns that are integers in an index too.
 NUMBERS = tuple(name for name in VALUES if pa.types.is_integer(SCHEMA.field(name).type))
-#: Those that are texts in an index, and here numbers of a name.
+#: The value columns that are texts in an index, and numbers of a name here.
 NAMED = ("label", "format")
 if missing := VALUES.keys() - {*NUMBERS, *NAMED}:
     raise TypeError(f"the joined index would leave these columns unfilled: {', '.join(sorted(missing))}")
@@ -80,7 +80,7 @@ CAPTIONS = {"caption_start": "<u4", "caption_size": "<i4"}
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The shape of one dataset's file. ``inline``: every row has exactly ``members`` members, in this order."""
+    """The layout of one dataset's file. ``inline``: every row has exactly the members ``members``, in this order."""
 
     rows: int
     shards: int
@@ -90,7 +90,7 @@ class Layout:
 
     @classmethod
     def of(cls, dataset: Dataset, *, inline: bool | None = None) -> Layout:
-        """The shape for a dataset; whether its members fit the records is seen when indexes are read."""
+        """The layout for a dataset; whether its members fit the records shows when indexes are read."""
         manifest = dataset.manifest
         totals = manifest.totals
         fits = manifest.profile == "canonical" if inline is None else inline
@@ -98,7 +98,7 @@ class Layout:
 
     @property
     def place(self) -> np.dtype[Any]:
-        """A record of ``places``; ``start`` and ``length`` are -1 where the row has no record group."""
+        """The type of a record of ``places``; ``start`` and ``length`` are -1 if the row has no record group."""
         members: list[Any] = (
             [("members", MEMBER, (self.members,))] if self.inline else [("loose", "<u4"), ("loose_count", "<u4")]
         )
@@ -117,7 +117,7 @@ class Layout:
 
     @property
     def columns(self) -> dict[str, tuple[np.dtype[Any], int]]:
-        """Each fixed column: its type, and where it begins in the file."""
+        """The type of each fixed column, and where it begins in the file."""
         found: dict[str, tuple[np.dtype[Any], int]] = {}
         at = HEAD_BYTES
         kinds = {"places": self.place, **{name: np.dtype(kind) for name, kind in {**VALUES, **CAPTIONS}.items()}}
@@ -139,7 +139,7 @@ def aligned(size: int) -> int:
 
 
 def head_of(layout: Layout, root: str, tables_at: int, tables: bytes, names: int) -> bytes:
-    """The head of a finished file; ``tables`` are the last bytes of it, of which ``names`` are JSON."""
+    """The head of a finished file; ``tables`` are its last bytes, of which the last ``names`` are JSON."""
     head = np.zeros(1, HEAD)
     head["magic"], head["version"], head["root"] = MAGIC, VERSION, np.frombuffer(bytes.fromhex(root), "<u8")
     for name in ("rows", "shards", "members", "inline", "authenticated"):
@@ -151,7 +151,7 @@ def head_of(layout: Layout, root: str, tables_at: int, tables: bytes, names: int
 
 
 def read_head(data: bytes, layouts: tuple[Layout, ...], root: str, size: int) -> tuple[Layout, int, int] | None:
-    """Of a file of ``size`` bytes that is one of ``layouts``: which, where its tables begin, and their digest."""
+    """Which of ``layouts`` a file of ``size`` bytes has, where its tables begin, and their digest; None if none fits."""
     if len(data) < HEAD.itemsize:
         return None
     head = np.frombuffer(data[: HEAD.itemsize], HEAD)[0]

@@ -1,4 +1,4 @@
-"""Makes the columns of a dataset from its indexes, many of them at once, and puts them into the cache."""
+"""Makes the columns of a dataset from its indexes, many at once, and writes them to the cache."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 
-#: Where there are more, rows are put into the file at once, and not held in memory before.
+#: With more rows, they are written directly to the file, not held in memory first.
 HELD_ROWS = 1 << 20
 _REQUESTS = 16
-#: Indexes that are read before the one that is waited for.
+#: How many indexes are read ahead.
 _AHEAD = 32
 
 
 def make_columns(dataset: Dataset) -> Columns:
-    """The columns of all rows: those of a file of the cache if it could be made, else in memory.
+    """The columns of all rows: from a file of the cache if one can be made, else in memory.
 
     Raises FormatError (``index-damaged``), NotFoundError (``index-missing``) or StoreError.
     """
@@ -59,7 +59,7 @@ def in_memory(dataset: Dataset) -> Columns:
 
 
 def keep(dataset: Dataset, columns: Columns) -> kept.Kept | None:
-    """Put columns of which all rows are there into the cache; None where that cannot be done."""
+    """Write complete columns to the cache; None if that is not possible."""
     if not kept.is_keepable(dataset):
         return None
     try:
@@ -79,13 +79,13 @@ def keep(dataset: Dataset, columns: Columns) -> kept.Kept | None:
 
 
 def _made_in_file(dataset: Dataset) -> Columns:
-    """Columns that were filled where they lie in the file. Raises OSError where there can be none."""
+    """Columns filled directly in the file. Raises OSError if no file can be made."""
     try:
         found = _filled_file(dataset, Layout.of(dataset))
     except NotInlineError:
         found = _filled_file(dataset, Layout.of(dataset, inline=False))
     if found is None:
-        raise OSError("a joined index that was made is gone")
+        raise OSError("a joined index disappeared after it was made")
     return found
 
 
@@ -103,7 +103,7 @@ def _filled_file(dataset: Dataset, layout: Layout) -> kept.Kept | None:
 
 
 def _fill(dataset: Dataset, columns: Columns) -> Iterator[tuple[int, slice]]:
-    """Fill in all shards, in order, so that names get the same numbers every time; gives each with its rows when it is done."""
+    """Fill in all shards, in order, so that names get the same numbers every time; yields each finished shard with its rows."""
     entries = [entry for _, entry in dataset.manifest.shards]
     threads = processors() if isinstance(dataset.metadata, LocalStore) else max(_REQUESTS, processors())
     with ThreadPoolExecutor(threads, thread_name_prefix="wdstools-index") as pool:
@@ -118,7 +118,7 @@ def checked_index(dataset: Dataset, entry: ShardEntry, columns: Sequence[str] = 
     table = dataset.index(entry, columns)
     if table.num_rows != entry.samples:
         raise FormatError(
-            "an index cannot be used: another number of rows than the manifest says",
+            "an index cannot be used: its number of rows differs from the manifest",
             code="index-damaged",
             where=entry.index_path,
             hint=dataset.verify_command,
@@ -127,7 +127,7 @@ def checked_index(dataset: Dataset, entry: ShardEntry, columns: Sequence[str] = 
 
 
 def rows_of_shards(dataset: Dataset) -> Iterator[slice]:
-    """The rows of each shard, numbered through all of them."""
+    """The rows of each shard, numbered consecutively through all shards."""
     counts = (entry.samples for _, entry in dataset.manifest.shards)
     return (slice(first, last) for first, last in pairwise(accumulate(counts, initial=0)))
 

@@ -1,4 +1,4 @@
-"""Members of rows: where they lie, from the records or from the loose members of their shards."""
+"""The places of members of rows, from the records or from the loose members of their shards."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Members(NamedTuple):
 
     @classmethod
     def none(cls, rows: int) -> Members:
-        """Of rows that do not have it."""
+        """For rows that do not have the member."""
         return cls(np.zeros(rows, np.int64), np.full(rows, -1, np.int64), np.zeros(rows, np.uint64))
 
 
 def members_of(
     columns: Columns, places: NDArray[np.void], shards: NDArray[np.int64], extensions: Sequence[str]
 ) -> list[Members]:
-    """Members of rows whose records were taken: those that are called so, row by row; of two of one name the last."""
+    """The named members of rows, given their records; of two members with one name, the last."""
     names = columns.extensions.names
     if "members" in (places.dtype.names or ()):
         mine = names[: columns.layout.members]
@@ -59,7 +59,7 @@ def _inline(inside: NDArray[np.void], number: int) -> Members:
 
 
 def _loose(columns: Columns, places: NDArray[np.void], shards: NDArray[np.int64]) -> NDArray[np.void]:
-    """The loose members of some rows, one row behind the other."""
+    """The loose members of some rows, row by row."""
     first, counts = places["loose"].tolist(), places["loose_count"].tolist()
     parts = [
         columns.text_of(shard).loose[start : start + count]

@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
     from wdstools.dataset import Dataset
 
-#: Where a dataset's readers find the rows that one of them has opened.
+#: The key under which a dataset keeps the opened rows for all its readers.
 _KEY = "\0joined"
-#: Where there are more, the file is made before the first sample is read; else while samples are read.
+#: With more rows, the file is made before the first sample is read; else while samples are read.
 _HELD_ROWS = 1 << 22
 
 
 def open_joined(dataset: Dataset | str | os.PathLike[str]) -> Joined:
-    """All rows of a dataset's indexes as arrays that are mapped.
+    """All rows of a dataset's indexes as mapped arrays.
 
-    The first call reads every index, many at once, checks each against the manifest, and keeps what it made in the
-    user's cache folder (``$XDG_CACHE_HOME/wdstools/joined``, one file a dataset); later ones, by whatever process, map it. A
-    file that was damaged is made again. Without a folder that can be written, or for a dataset of which the root does not
+    The first call reads every index, many at once, checks each against the manifest, and keeps the result in the
+    user's cache folder (``$XDG_CACHE_HOME/wdstools/joined``, one file per dataset); later calls, in any process, map it. A
+    damaged file is made again. Without a writable folder, or for a dataset whose root digest does not
     prove the values, rows are held in memory.
 
     Args:
@@ -44,7 +44,7 @@ def open_joined(dataset: Dataset | str | os.PathLike[str]) -> Joined:
     Raises:
         NotFoundError: There is no dataset, or an index is missing.
         FormatError: A manifest or an index is damaged.
-        StoreError: Storage could not be read.
+        StoreError: Storage cannot be read.
     """
     dataset = as_dataset(dataset)
     found = joined_of(dataset)
@@ -58,9 +58,9 @@ def open_joined(dataset: Dataset | str | os.PathLike[str]) -> Joined:
 
 
 def joined_of(dataset: Dataset) -> Joined:
-    """The rows of a dataset as far as they are known: those of its file, or none, to be opened shard by shard.
+    """The rows of a dataset as far as known: those of its file, or none yet, to be opened shard by shard.
 
-    One for all readers of a large dataset in a process; a forked one has its own.
+    All readers of a large dataset in a process share them; a forked process has its own.
     """
     held = dataset.readers.get(_KEY)
     if isinstance(held, tuple) and held[0] == os.getpid():
@@ -74,7 +74,7 @@ def joined_of(dataset: Dataset) -> Joined:
 
 
 def joined_for_reading(dataset: Dataset) -> Joined:
-    """The rows for whoever reads samples: all of them where a process could not hold them, otherwise as far as they are known."""
+    """The rows for reading samples: all of them if they are too many for a process's memory, otherwise as far as known."""
     found = joined_of(dataset)
     if found.is_kept or len(found) <= _HELD_ROWS or not kept.is_keepable(dataset):
         return found

@@ -1,4 +1,4 @@
-"""One shard's rows as plain arrays, from the joined index where the cache has it, else from the shard's own index."""
+"""One shard's rows as plain arrays, from the joined index if the cache has it, else from the shard's own index."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ShardRows:
-    """The rows of one shard: ``bounds`` says which members are whose; ``groups`` are digests of record groups.
+    """The rows of one shard: ``bounds`` has the range of each row's members; ``groups`` are digests of record groups.
 
-    ``start`` and ``stop`` are those of each row's record group, or of its members where there is none.
+    ``start`` and ``stop`` are those of each row's record group, or of its members if there is none.
     """
 
     keys: list[str]
@@ -37,7 +37,7 @@ class ShardRows:
 
 
 def shard_rows(dataset: Dataset, entry: ShardEntry, *, digest: str) -> ShardRows:
-    """The rows of a shard; ``digest`` is the column whose digests are wanted. Raises as ``Dataset.index``."""
+    """The rows of a shard; ``digest`` is the column of the requested digests. Raises as ``Dataset.index``."""
     joined = joined_of(dataset) if dataset.manifest.has_values else None
     if joined is not None and joined.is_kept:
         found = _of_joined(joined, joined.number_of(entry), digest)

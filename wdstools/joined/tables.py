@@ -1,4 +1,4 @@
-"""Rows of a joined index as the Arrow tables that conditions are asked of: each column as an index has it."""
+"""Rows of a joined index as Arrow tables for conditions: each column as in an index."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from wdstools.joined.index_columns import Columns, Names
 
-#: The columns that there are; ``source`` is not among them.
+#: The available columns; ``source`` is not among them.
 TABLE_COLUMNS = ("key", "split", "offset", "length", *VALUE_COLUMNS)
 
 

@@ -1,4 +1,4 @@
-"""NVIDIA DALI on the processor: its webdataset reader and image decoder. ``best`` hands batches out without a copy."""
+"""NVIDIA DALI on the CPU: its webdataset reader and image decoder. ``best`` returns batches without a copy."""
 
 from __future__ import annotations
 

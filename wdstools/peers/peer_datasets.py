@@ -20,14 +20,14 @@ def _stream(task: dict[str, Any], *, decode: bool) -> Any:
 
 
 def raw(task: dict[str, Any]) -> Iterator[int]:
-    """Undecoded samples, one process."""
+    """Undecoded samples, in one process."""
     while True:
         for _ in _stream(task, decode=False):
             yield 1
 
 
 def batches(task: dict[str, Any]) -> Iterator[int]:
-    """Decoded batches by worker processes."""
+    """Decoded batches, from worker processes."""
     from torch.utils.data import DataLoader
 
     best = task["variant"] == "best"

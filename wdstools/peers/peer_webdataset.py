@@ -22,14 +22,14 @@ def _pipeline(task: dict[str, Any]) -> Any:
 
 
 def raw(task: dict[str, Any]) -> Iterator[int]:
-    """Undecoded samples, one process."""
+    """Undecoded samples, in one process."""
     while True:
         for _ in _pipeline(task):
             yield 1
 
 
 def batches(task: dict[str, Any]) -> Iterator[int]:
-    """Decoded batches; worker processes where torch is installed."""
+    """Decoded batches, from worker processes if torch is installed."""
     samples = _pipeline(task).repeat()  # worker processes live on from epoch to epoch
     if task["variant"] == "best":
         pipeline = samples.to_tuple("jpg", "txt").batched(task["batch_size"], collation_fn=_decode_batch)

@@ -1,7 +1,7 @@
-"""webshart: a reader in Rust over JSON indexes, which it makes once. It gives files, one after another, unchecked and undecoded.
+"""webshart: a reader in Rust over JSON indexes, which it makes once. It returns files one by one, unchecked and undecoded.
 
-In order it is iterated as its README shows; shuffled, every member of a sample is read by number. Batches are decoded by simplejpeg.
-Members are read by number in either order, or, as variant ``iterated``, as they come.
+In order it is iterated as its README shows; shuffled, every member of a sample is read by number. Simplejpeg decodes batches.
+Members are read by number in either order, or, with variant ``iterated``, as they come.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def raw(task: dict[str, Any]) -> Iterator[int]:
 
 
 def members(task: dict[str, Any]) -> Iterator[int]:
-    """Runs of undecoded samples: all of their members, or images alone."""
+    """Runs of undecoded samples: all of their members, or only images."""
     dataset = _dataset(task)
     if task["variant"] == "iterated":
         yield from _iterated(webshart.TarDataLoader(dataset), task["run"])
@@ -68,7 +68,7 @@ def members(task: dict[str, Any]) -> Iterator[int]:
 
 
 def _iterated(loader: Any, run: int) -> Iterator[int]:
-    """All files as they come, without end."""
+    """All files as they come, endlessly."""
     while True:
         count = 0
         for entry in loader:
@@ -103,7 +103,7 @@ def batches(task: dict[str, Any]) -> Iterator[int]:
 
 
 def _shuffled(dataset: Any) -> Iterator[dict[str, tuple[Any, int]]]:
-    """Samples without end, each as extension -> (reader, number of the file)."""
+    """Shuffled samples, endlessly, each as extension -> (reader, number of the file)."""
     found = list(_samples(dataset))
     mixed = random.Random(0)  # noqa: S311
     while True:

@@ -1,8 +1,8 @@
-"""Run one peer for some time: ``python runner.py PEER.py TASK``; needs nothing but the peer's own packages.
+"""Runs one peer for some time: ``python runner.py PEER.py TASK``; needs only the peer's own packages.
 
 TASK is a JSON object: ``work`` (raw, batches, or prepare: make the peer's own copy at ``prepared``), ``seconds``, ``shards`` (paths), ``batch_size``, ``threads``,
-``shuffle`` (true or false), ``variant``, and what a peer needs besides. The answer is one JSON line: ``count`` samples
-in ``seconds``, of which this process used the processor for ``cpu_seconds``, ``first_ms`` from before the peer was imported to its first step, and its ``version``.
+``shuffle`` (true or false), ``variant``, and anything else a peer needs. The answer is one JSON line: ``count`` samples
+in ``seconds``, for which this process used ``cpu_seconds`` of CPU time, ``first_ms`` from before the peer was imported to its first step, and its ``version``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from importlib.metadata import version
 from itertools import islice
 from typing import Any
 
-#: Steps that go by before the clock starts, as for ours: what was made ahead is not speed.
+#: How many steps pass before the clock starts, as for our own loader: batches made ahead do not count as speed.
 _AHEAD = 8
 
 
@@ -46,12 +46,12 @@ def measure(path: str, task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _load(path: str) -> Any:
-    """The peer's module, by the name that worker processes import it by again."""
+    """The peer's module, under the name by which worker processes import it again."""
     sys.path.insert(0, os.path.dirname(path))
     return importlib.import_module(os.path.basename(path).removesuffix(".py"))
 
 
 if __name__ == "__main__":
-    warnings.simplefilter("ignore")  # a peer's own
+    warnings.simplefilter("ignore")  # warnings of the peer itself
     sys.stdout.write(json.dumps(measure(sys.argv[1], json.loads(sys.argv[2]))) + "\n")
     sys.stdout.flush()

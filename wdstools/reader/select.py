@@ -105,9 +105,8 @@ class Selection:
         if self.keys is not None:
             chosen &= np.fromiter(map(self.keys.__contains__, to_list(table.column("key"))), np.bool_, rows)
         if self.where is not None:
-            if (
-                "split" in self.where.columns
-            ):  # the manifest says which split a shard belongs to: nothing proves this column
+            # the manifest says which split a shard belongs to: nothing proves this column
+            if "split" in self.where.columns:
                 same = to_array([split] * rows, table.schema.field("split").type)
                 table = table.set_column(table.schema.get_field_index("split"), "split", same)
             chosen &= self.where.mask(table)

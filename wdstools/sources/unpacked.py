@@ -129,9 +129,8 @@ class Place:
             weakref.finalize(owner, _remove, self.folder, os.getpid())
             return
         self.folder = scratch
-        with open(
-            f"{scratch}.names", "x", encoding="ascii"
-        ) as note:  # so that whoever clears it knows which files are ours
+        # so that whoever clears it knows which files are ours
+        with open(f"{scratch}.names", "x", encoding="ascii") as note:
             note.writelines(f"{name!a}\n" for name in names)
         os.mkdir(scratch)
         weakref.finalize(owner, _remove_ours, scratch, frozenset(names), os.getpid())

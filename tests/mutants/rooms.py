@@ -13,7 +13,9 @@ _TESTS = {
     "unit": "arrow_arrays bounds cards checks_lone checks_of_one_shard checks_salvage column_files extract_names findings "
     "first_bytes foreign_splits hash_files kept_values landing_answers landing_bucket landing_inside landing_journal "
     "landing_new_folder landing_scratch landing_site landing_staging landing_taken_back options parquet_files "
-    "parquet_pages planning_made_with planning_place planning_searching planning_sizes planning_spill range_tasks select "
+    "parquet_pages planning_by_names planning_compiling planning_duplicates planning_images planning_made_with "
+    "planning_options planning_place planning_prints planning_samples planning_searching planning_sizes planning_spill "
+    "planning_splits range_tasks select "
     "shortage sources_accounting sources_bulk sources_embedded sources_members sources_shards sources_splits "
     "sources_tables sparse_members split_lines sum_texts sums tar_names tar_shortcuts uniqueness_kinds",
     "hostile": "*",

@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.came import came
+from tests.support.laws import SHORT_LAW
 from wdstools.errors import UsageError
 from wdstools.reader.order import Order, Permutation, Sharing, mixing_score
 
@@ -16,6 +17,7 @@ GOLDEN = {
     "full": [4, 5, 3, 2, 7, 6, 9, 1, 0, 8],
     "full, seed 7, epoch 3": [7, 2, 3, 0, 9, 5, 6, 8, 1, 4],
     "block": [13, 17, 12, 16, 14, 15, 11, 10, 6, 8, 9, 7, 0, 1, 18, 2, 19, 3, 5, 4],
+    "one more than a power of two": [59, 21, 9],
     "million": [929810, 57365, 299017, 601745],
     "trillion": [514032038642, 737958080400],
 }
@@ -62,8 +64,43 @@ def test_orders_are_these_for_ever() -> None:
     assert Order(10, seed=7, epoch=3).rows(0, 10).tolist() == GOLDEN["full, seed 7, epoch 3"]
     blocks = Order(20, 0, 0, "block", block_samples=3, window_blocks=2)
     assert blocks.rows(0, 20).tolist() == GOLDEN["block"]
+    assert Order(65).rows(62, 65).tolist() == GOLDEN["one more than a power of two"]
     assert Order(1_000_000).rows(999_996, 1_000_000).tolist() == GOLDEN["million"]
     assert Order(10**12, seed=2**64 - 1).rows(5, 7).tolist() == GOLDEN["trillion"]
+
+
+def _mix_of(number: int) -> int:
+    """``mix`` of docs/training/order.md."""
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
+        number = (number ^ number >> shift) * factor % 2**64
+    return number
+
+
+def _number_at(position: int, count: int, key: int) -> int:
+    """What a permutation has at a position, as docs/training/order.md says, number by number."""
+    bits = max(6, (count - 1).bit_length())
+    low_bits, high_bits = bits // 2, bits - bits // 2
+    while True:
+        low, high = position % 2**low_bits, position >> low_bits
+        for number in range(10):
+            round_key = _mix_of((key + (number + 1) * 0x9E3779B97F4A7C15) % 2**64)
+            if number % 2:
+                high ^= _mix_of((low + round_key) % 2**64) >> 64 - high_bits
+            else:
+                low ^= _mix_of((high + round_key) % 2**64) >> 64 - low_bits
+        position = high << low_bits | low
+        if position < count:
+            return position
+
+
+@SHORT_LAW
+@given(st.sampled_from([1, 2, 63, 64, 65, 129, 1000, 2**14 + 1, 2**33]), st.integers(0, 2**64 - 1))
+@example(2**62 + 1, 1)
+def test_a_permutation_is_that_of_its_description(count: int, key: int) -> None:
+    positions = sorted({0, count // 3, count // 2, count - 1})
+    expected = [_number_at(position, count, key) for position in positions]
+    assert Permutation(count, key).at(np.array(positions)).tolist() == expected
+    assert Permutation(count, key).inverse(np.array(expected)).tolist() == positions
 
 
 def test_small_permutations_are_equally_likely() -> None:

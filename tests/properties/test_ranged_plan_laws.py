@@ -36,7 +36,9 @@ def _digests(kinds: int) -> Any:
 
     def digests_of(samples: pa.Table, *_: object) -> Any:
         words = [zlib.crc32(path.rpartition("/")[2].encode()) % kinds for path in image_paths(samples)]
-        return np.array([(word << 56, word) for word in words], np.uint64).reshape(-1, 2).view("V16").reshape(-1)
+        return (
+            np.array([(word >> 1 << 56, word & 1) for word in words], np.uint64).reshape(-1, 2).view("V16").reshape(-1)
+        )
 
     return digests_of
 
@@ -161,6 +163,13 @@ def test_lists_that_say_two_things_are_refused_alike(
     lists = {name: [key for split, key in lines if split == name] for name in "ab"}
     options = replace(options, splits=SplitRule(lists=lists))
     assert _plan(listing, options, 1, cut) == _plan(listing, options, 1, None)
+
+
+@pytest.mark.parametrize("split", ["tar", "a.b"])
+def test_a_name_that_no_split_can_have_is_refused_alike(split: str) -> None:
+    listing = listing_of([("train", "oslo", "1"), (split, "oslo", "2")])
+    told = [_plan(listing, make_options(shards=1), 1, cut) for cut in ((7, 4, 5), None)]
+    assert told == [{"code": "split-name", "where": "", "got": split}] * 2
 
 
 def test_few_samples_and_choices_that_look_at_all_are_planned_at_once() -> None:

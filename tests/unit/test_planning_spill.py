@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.properties.test_placement_laws import table_of
 from tests.support.laws import SHORT_LAW
-from wdstools.errors import StoreError
+from wdstools.errors import WdsError
 from wdstools.planning import spill as module
-from wdstools.planning.spill import Spill
+from wdstools.planning.spill import Spill, shelve, spread, tables_of
+from wdstools.planning.table import Samples
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +30,8 @@ def _rows(first: int, count: int) -> pa.Table:
 
 @SHORT_LAW
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 6)), max_size=12), st.integers(1, 12), st.integers(1, 4000))
+@example([(0, 2), (1, 1)], 3, 1)
+@example([(0, 2), (1, 1)], 4, 1)
 def test_rows_come_back_in_their_order_and_few_are_held(added: list[tuple[int, int]], most: int, at_once: int) -> None:
     expected: dict[int, list[int]] = {}
     real = os.pwrite
@@ -52,9 +57,40 @@ def test_rows_come_back_in_their_order_and_few_are_held(added: list[tuple[int, i
             assert spill.whole(key).equals(table)
             assert table.column("name").num_chunks == 1
     spill.close()
-    assert spill.take(0) is None
+    assert [spill.take(key) for key in range(4)] == [None] * 4
+    assert spill._file.closed  # what it took on the disk is free
 
 
 def test_where_nothing_can_be_written_it_is_said(tmp_path: Path) -> None:
-    with pytest.raises(StoreError):
-        Spill(str(tmp_path / "absent"))
+    for folder in (tmp_path / "absent", None):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+            with pytest.raises(WdsError) as caught:
+                Spill(None if folder is None else str(folder))
+        assert caught.value.where == str(folder or tmp_path / "nowhere")
+
+
+@SHORT_LAW
+@given(st.integers(0, 80), st.sampled_from([1, 2, 7, 64]))
+def test_samples_lie_in_the_range_of_their_hash_and_in_their_split(count: int, ranges: int) -> None:
+    samples = Samples(table_of([(("train", "val")[number % 3 == 1], "oslo", str(number)) for number in range(count)]))
+    hashes = samples.numbers("order_hash").tolist()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "RANGES", ranges)
+        spill: Spill[int] = Spill()
+        spread(spill, samples)
+        places: dict[int, list[str]] = {}
+        for stem, at in zip(samples.texts("stem"), hashes, strict=True):
+            places.setdefault(at * ranges >> 64, []).append(stem)
+        tables = list(tables_of(spill))
+        assert [table.column("stem").to_pylist() for table in tables] == [places[number] for number in sorted(places)]
+        assert sorted(spill.held()) == sorted(places)
+        placed: Spill[tuple[str, int]] = Spill()
+        for number in spill.held():
+            shelve(placed, number, Samples(spill.whole(number)))
+    for split, number in placed.held():
+        table = placed.whole((split, number))
+        assert set(table.column("split").to_pylist()) == {split}
+        mine = [stem for stem in places[number] if ("train", "val")[int(stem) % 3 == 1] == split]
+        assert table.column("stem").to_pylist() == mine
+    assert sum(placed.rows(key) for key in placed.held()) == count

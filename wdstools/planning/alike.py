@@ -91,25 +91,30 @@ def looks(task: AlikeTask, tick: Tick) -> NDArray[np.uint8]:
 
 def images_as_packed(task: AlikeTask) -> Iterator[bytes]:
     """The bytes of each image as they would be packed; empty if it would be skipped."""
-    samples = from_ipc(task.samples)
     pictures = task.pictures
-    reader = pictures.opener.open()
     maker = None if pictures.as_they_lie else ImageMaker(replace(pictures.rules, check="header"))
+    for data in images_as_they_lie(task):
+        yield b"" if data is None else _as_packed(bytes(data), maker)
+
+
+def images_as_they_lie(task: AlikeTask) -> Iterator[memoryview | None]:
+    """The bytes of each image file, valid until the next is requested; None if it is too long, or its archive cannot yield it."""
+    samples = from_ipc(task.samples)
+    reader = task.pictures.opener.open()
     buffer = bytearray(_FIRST_BUFFER)
     try:
         for path, entry in zip(image_paths(samples), text_columns(samples, ("image_entry",))[0], strict=True):
-            data = b""
-            try:
-                size, _ = reader.read_into(path, entry, memoryview(buffer))
-                data = _as_packed(bytes(memoryview(buffer)[:size]), maker)
-            except NeedSpaceError as need:
-                if need.size <= MAX_FILE_BYTES:
-                    buffer = bytearray(need.size + 1)
+            size: int | None = None
+            while size is None:
+                try:
                     size, _ = reader.read_into(path, entry, memoryview(buffer))
-                    data = _as_packed(bytes(memoryview(buffer)[:size]), maker)
-            except DamagedEntryError:
-                pass
-            yield data
+                except NeedSpaceError as need:
+                    if need.size > MAX_FILE_BYTES:
+                        break
+                    buffer = bytearray(need.size)
+                except DamagedEntryError:
+                    break
+            yield None if size is None else memoryview(buffer)[:size]
     finally:
         reader.close()
 

@@ -68,13 +68,13 @@ def _asks_to_compare(rule: DuplicateRule) -> str:
 def refuse_unlike(listing: Listing, options: PackOptions, members: tuple[str, ...]) -> None:
     """Raise UsageError if the manifest given with ``like`` has other members, labels or another seed."""
     like = options.layout.like
-    if like is None or (like.members == members and like.labels == listing.labels and like.seed == options.layout.seed):
+    if like is None or (like.members == members and like.labels == listing.labels):
         return
     raise UsageError(
         f"the manifest given with {option('like')} does not fit this source",
         where=option("like"),
-        expected=f"members {','.join(like.members)}, {len(like.labels)} labels, seed {like.seed}",
-        got=f"members {','.join(members)}, {len(listing.labels)} labels, seed {options.layout.seed}",
+        expected=f"members {','.join(like.members)}, {len(like.labels)} labels",
+        got=f"members {','.join(members)}, {len(listing.labels)} labels",
     )
 
 
@@ -86,8 +86,8 @@ class Packable:
     skips: tuple[Skip, ...]
     image_extension: str
     members: tuple[str, ...]
-    split_in_key: bool = False
-    notes: tuple[str, ...] = ()
+    split_in_key: bool
+    notes: tuple[str, ...]
 
 
 def packable(listing: Listing, options: PackOptions, beside: tuple[str, ...] | None = None) -> Packable:

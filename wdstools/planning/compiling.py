@@ -43,9 +43,9 @@ def compile_search(progress: Progress, images: int, others: int | None = None, *
         return
     if math.isqrt(images * (images if others is None else others)) <= FEW_CODES:
         return
-    from wdstools.dedup.hamming import KERNELS, link
+    from wdstools.dedup.hamming import KERNELS
 
-    _compile(KERNELS, lambda: link(np.zeros((2, 5), np.uint64), (0, 0)), progress)
+    _compile(KERNELS, _link_none if others is None else _link_none_of_two, progress)
 
 
 def compile_comparing(progress: Progress) -> None:
@@ -69,6 +69,19 @@ def _compile(kernels: Sequence[Any], use: Callable[[], Any], progress: Progress)
         return
     with under_way(progress, "compiling, once", 0, ""):
         use()
+
+
+def _link_none() -> None:
+    from wdstools.dedup.hamming import link
+
+    link(np.zeros((2, 5), np.uint64), (0, 0))
+
+
+def _link_none_of_two() -> None:
+    from wdstools.dedup.hamming import link_sets
+
+    codes = np.zeros((3, 5), np.uint64)
+    link_sets(codes, codes, 2, [np.array([2], np.int32)], (0, 0))
 
 
 def _compare_none() -> None:

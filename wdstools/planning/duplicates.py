@@ -66,7 +66,7 @@ class Division:
     splits: SplitRule
     duplicates: DuplicateRule
     seed: int
-    images: bool = True
+    images: bool
 
 
 def divide(samples: Samples, pictures: Pictures, division: Division, executor: Executor, progress: Progress) -> Divided:

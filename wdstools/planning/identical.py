@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wdstools.executors.base import run_all
-from wdstools.formats.arrow import each_once, from_ipc, to_ipc
+from wdstools.formats.arrow import each_once, to_ipc
 from wdstools.formats.digest import xxh3_128_digest
 from wdstools.images.whole import CUT
-from wdstools.planning.alike import AlikeTask, images_as_packed
+from wdstools.planning.alike import AlikeTask, images_as_packed, images_as_they_lie
 from wdstools.progress import under_way
-from wdstools.sources.base import MAX_FILE_BYTES, DamagedEntryError, NeedSpaceError, image_paths, text_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,43 +24,14 @@ if TYPE_CHECKING:
     from wdstools.progress import Progress
 
 _ROWS_A_TASK = 5_000
-_FIRST_BUFFER = 4 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class HashTask:
-    """Some images to hash; ``samples`` are rows as Arrow IPC bytes."""
-
-    pictures: Pictures
-    samples: bytes
-
-
-def hash_images(task: HashTask, tick: Tick) -> bytes:
+def hash_images(task: AlikeTask, tick: Tick) -> bytes:
     """XXH3-128 of each image, 16 bytes each, concatenated; zeros for an image that its archive cannot yield."""
     if task.pictures.rules.trailing == CUT:  # bytes to be cut off must not make a difference
-        packed = list(images_as_packed(AlikeTask(task.pictures, task.samples)))
-        tick(len(packed))
-        return b"".join(xxh3_128_digest(data) if data else bytes(16) for data in packed)
-    reader = task.pictures.opener.open()
-    buffer = bytearray(_FIRST_BUFFER)
-    digests = []
-    samples = from_ipc(task.samples)
-    try:
-        for path, entry in zip(image_paths(samples), text_columns(samples, ("image_entry",))[0], strict=True):
-            while True:
-                try:
-                    size, _ = reader.read_into(path, entry, memoryview(buffer))
-                    digests.append(xxh3_128_digest(memoryview(buffer)[:size]))
-                except NeedSpaceError as need:
-                    if need.size <= MAX_FILE_BYTES:
-                        buffer = bytearray(need.size + 1)
-                        continue
-                    digests.append(bytes(16))
-                except DamagedEntryError:
-                    digests.append(bytes(16))
-                break
-    finally:
-        reader.close()
+        digests = [xxh3_128_digest(data) if data else bytes(16) for data in images_as_packed(task)]
+    else:
+        digests = [bytes(16) if data is None else xxh3_128_digest(data) for data in images_as_they_lie(task)]
     tick(len(digests))
     return b"".join(digests)
 
@@ -78,9 +47,9 @@ def group_identical(samples: pa.Table, pictures: Pictures, executor: Executor, p
 def image_digests(samples: pa.Table, pictures: Pictures, executor: Executor, tick: Tick) -> NDArray[Any]:
     """16 bytes for each image, equal for byte-identical images."""
 
-    def tasks() -> Iterator[HashTask]:
+    def tasks() -> Iterator[AlikeTask]:
         for start in range(0, samples.num_rows, _ROWS_A_TASK):
-            yield HashTask(pictures, to_ipc(samples.slice(start, _ROWS_A_TASK)))
+            yield AlikeTask(pictures, to_ipc(samples.slice(start, _ROWS_A_TASK)))
 
     return np.frombuffer(b"".join(run_all(executor, hash_images, tasks(), tick)), np.dtype("V16"))
 

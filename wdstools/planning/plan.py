@@ -43,8 +43,8 @@ class PackPlan:
     bounds: tuple[tuple[str, int, int, int], ...]
     skips: tuple[Skip, ...]
     members: tuple[str, ...]
-    leaks: Mapping[str, int] | None = None
-    split_in_key: bool = False
+    leaks: Mapping[str, int] | None
+    split_in_key: bool
 
     @property
     def count(self) -> int:

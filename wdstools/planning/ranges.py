@@ -54,7 +54,7 @@ class RangedPlan:
     bounds: tuple[tuple[str, int, int, int], ...]
     skips: tuple[Skip, ...]
     members: tuple[str, ...]
-    split_in_key: bool = False
+    split_in_key: bool
     leaks: Mapping[str, int] | None = None
     _latest: dict[tuple[str, int], pa.Table] = field(default_factory=dict, repr=False)
     #: Where each shard begins; for each split, where it begins and the ends of its ranges. Made once: there are many

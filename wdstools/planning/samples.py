@@ -33,7 +33,7 @@ class Keyed:
 
     samples: Samples
     skips: list[Skip]
-    split_in_key: bool = False
+    split_in_key: bool
     notes: tuple[str, ...] = ()
 
 

@@ -245,12 +245,9 @@ def _groups(order: NDArray[np.int64], identical: NDArray[np.int64] | None) -> li
 def _split_for_group(
     labels: list[str], first_hash: int, room: Mapping[str, Mapping[str, int]], ratios: Mapping[str, Fraction]
 ) -> str:
-    total, reached, wanted = sum(ratios.values()), Fraction(0), list(ratios)[-1]
-    for split, weight in ratios.items():
-        reached += weight
-        if first_hash * total < reached * 2**64:
-            wanted = split
-            break
+    reached = zip(ratios, itertools.accumulate(ratios.values()), strict=True)
+    total = sum(ratios.values())
+    wanted = next(split for split, weight in reached if first_hash * total < weight * 2**64)
     order = [wanted, *sorted(ratios, key=lambda split: -ratios[split])]
     needed = Counter(labels)
     fitting = (split for split in order if all(room[label][split] >= count for label, count in needed.items()))

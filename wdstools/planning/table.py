@@ -91,8 +91,6 @@ class Samples:
         self, rows: NDArray[np.int64] | Sequence[int], reason: str, details: Sequence[str | None] | None = None
     ) -> list[Skip]:
         """Skips for some of the samples, with the reason."""
-        if not len(rows):
-            return []
         chosen = self.take(rows)
         columns = (chosen.paths(), chosen.texts("split"), chosen.texts("key"), details or [None] * len(rows))
         return [

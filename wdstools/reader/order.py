@@ -254,13 +254,9 @@ class Sharing:
         begin = position + self.worker * self.global_batch
         after = min(position + self.stride, self.count)
         left = self.count - begin
-        if left >= self.global_batch:
-            start = begin + self.rank * self.batch_size
-            return Part(start, start + self.batch_size, 0, (), after)
-        each = -(-left // self.world_size)
-        start = begin + self.rank * each
+        each = min(self.batch_size, -(-left // self.world_size))
+        start = min(begin + self.rank * each, self.count)
         stop = min(start + each, self.count)
-        start = min(start, stop)
         padding = each - (stop - start) if self.remainder == "pad" else 0
         again = tuple(begin + (self.rank * each + stop - start + number) % left for number in range(padding))
         return Part(start, stop, padding, again, after)

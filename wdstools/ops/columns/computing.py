@@ -200,7 +200,7 @@ def begun(scratch: Scratch, journal: Journal, head: Begun, place: Kept, *, resta
             "columns of this name were begun with another function or other fields, and not finished",
             code="partial-of-other-plan",
             where=scratch.path,
-            hint=f"add {option('restart', True)} to begin again, or choose another name",
+            hint=f"add {option('restart', True)} to start again, or choose another name",
         )
     if lines and not restart and not is_over and head.function is not None:
         return lines[1:]

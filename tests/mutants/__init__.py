@@ -1,1 +1,1 @@
-"""Whether the tests would notice: small changes of the code, one at a time, each of which some test has to fail for."""
+"""Whether the tests would notice: small changes to the code, one at a time, each of which should make some test fail."""

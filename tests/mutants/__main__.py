@@ -1,11 +1,11 @@
-"""``make mutants``: small changes of the code, one at a time, and whether a test notices each.
+"""``make mutants``: small changes to the code, one at a time, and whether a test notices each.
 
-``python -m tests.mutants [--seed N] [--seconds N] [--only wdstools/formats/sums.py] [--resume] [--again]``. First it runs
-all quick tests once, to see which statements each reaches (``build/mutants/reach.json``). Then every change is tried on
-the tests that reach it, in processes forked from one that has loaded everything (``worker.py``). What is found is kept line by line
-in ``build/mutants/results.jsonl``. The same seed makes the same changes in the same order; how many of them fit into the time
-depends on the machine. Ends with 1 where a change passed all tests and is not among those that ``explained.txt`` says why
-nobody can notice.
+``python -m tests.mutants [--seed N] [--seconds N] [--only wdstools/formats/sums.py] [--resume] [--again]``. First it
+runs all quick tests once, to see which statements each reaches (``build/mutants/reach.json``). Then every change is
+tried on the tests that reach it, in processes forked from one that has loaded everything (``worker.py``). Results are
+kept, one per line, in ``build/mutants/results.jsonl``. The same seed makes the same changes in the same order; how many
+of them fit into the time depends on the machine. The exit code is 1 if a change passed all tests and
+``explained.txt`` does not say why nobody can notice it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from types import CodeType
 
 EXPLAINED = Path(__file__).parent / "explained.txt"
-#: That hypothesis makes of a test, at most.
+#: The most examples that hypothesis makes of a test.
 _EXAMPLES = 30
 #: Seconds of processor time: five times as many, and a test is not among those that are asked.
 _LONG_TEST = 6.0
@@ -46,7 +46,7 @@ _LOAD_SECONDS = 10.0
 
 
 def sample(seed: int, only: list[str]) -> list[tuple[str, Change]]:
-    """All changes in an order that the seed decides: one of each room in turn, in a room one of each module in turn."""
+    """All changes in an order decided by the seed: one from each room in turn, and within a room one from each module."""
     draw = random.Random(seed)
     rooms: dict[str, list[list[tuple[str, Change]]]] = {}
     for module in modules(only):
@@ -59,18 +59,18 @@ def sample(seed: int, only: list[str]) -> list[tuple[str, Change]]:
 
 
 def _in_turn(columns: list[list[tuple[str, Change]]]) -> list[tuple[str, Change]]:
-    """The first of each, then the second of each."""
+    """The first of each column, then the second of each, and so on."""
     return [each for each in chain.from_iterable(zip_longest(*columns)) if each is not None]
 
 
 def explained() -> set[str]:
-    """The changes that nobody can notice: ``MODULE FUNCTION: BEFORE -> AFTER``, each below the reason why."""
+    """The changes that nobody can notice, as ``MODULE FUNCTION: BEFORE -> AFTER``, each below the reason why."""
     lines = EXPLAINED.read_text().splitlines() if EXPLAINED.exists() else []
     return {line for line in lines if line and not line.startswith("#")}
 
 
 def find_reach(kept: Path, folder: Path, count: int, files: list[str]) -> Reach:
-    """Run every test once, in a tree with marks, and note what each reaches; what was noted before is kept."""
+    """Run every test once, in a tree with marks, and note what each reaches; earlier notes are kept."""
     trees = [folder / f"marked-{at}" for at in range(count)]
     marks = [tree.with_suffix(".marks") for tree in trees]
     for tree, path in zip(trees, marks, strict=True):
@@ -111,7 +111,7 @@ def find_reach(kept: Path, folder: Path, count: int, files: list[str]) -> Reach:
 
 @cache
 def _source(module: str) -> str:
-    """As it was when this began: the trees were copied then."""
+    """A module's source as it was at the start, when the trees were copied."""
     return (ROOT / module).read_text()
 
 
@@ -121,7 +121,7 @@ def _compiled(source: str) -> CodeType:
 
 
 class Run:
-    """Tries changes, and keeps what comes of each."""
+    """Tries changes, and keeps the result of each."""
 
     def __init__(self, reach: Reach, seconds: float, results: Path) -> None:
         self._reach, self._chooser, self._results = reach, Chooser(seconds), results
@@ -130,7 +130,7 @@ class Run:
         self.judged: list[dict[str, Any]] = []
 
     def is_at_load(self, module: str, change: Change) -> bool:
-        """Whether the change is of what runs when the module is loaded."""
+        """Whether the change affects what runs when the module is loaded."""
         return self._reach.is_at_load(module, change)
 
     def try_one(self, module: str, change: Change, warm: Worker, fresh: Worker) -> None:
@@ -173,7 +173,7 @@ class Run:
 
 
 def kept_results(path: Path) -> dict[tuple[str, int, str], dict[str, Any]]:
-    """The last word on each change, from earlier runs."""
+    """The latest result for each change, from earlier runs."""
     lines = path.read_text().splitlines() if path.exists() else []
     return {(each["module"], each["place"], each["text"]): each for each in map(json.loads, lines)}
 
@@ -212,7 +212,7 @@ def _wanted(given: argparse.Namespace, results: Path) -> list[tuple[str, Change]
 
 
 def main() -> int:
-    """Run the sample; the exit code."""
+    """Run the sample; returns the exit code."""
     given = _arguments()
     if given.list:
         sys.stdout.writelines(

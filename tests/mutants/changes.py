@@ -1,4 +1,4 @@
-"""The small changes that are made: at one place of a module's syntax tree, to something that a person might have written."""
+"""The small changes: at one place of a module's syntax tree, to something that a programmer could have written."""
 
 from __future__ import annotations
 
@@ -38,11 +38,10 @@ _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 @dataclass(frozen=True)
 class Change:
-    """One change of a module; ``text`` says it as ``before -> after``, ``within`` names the function around it, and ``nth`` tells apart
-    what is the same there.
+    """One change of a module; ``text`` describes it as ``before -> after``, ``within`` names the enclosing function.
 
-    ``statement`` is the number of the statement that has to be reached for it to matter (see ``statements``), None where it
-    is one that is run when the module is loaded.
+    ``nth`` tells apart equal changes there. ``statement`` is the number of the statement that has to be reached for it
+    to matter (see ``statements``), or None if it runs when the module is loaded.
     """
 
     place: int
@@ -54,11 +53,11 @@ class Change:
 
     @property
     def name(self) -> str:
-        """What does not change when lines move."""
+        """A name that does not change when lines move."""
         return f"{self.within}: {self.text}" + (f" ({self.nth})" if self.nth > 1 else "")
 
     def tree(self, source: str) -> ast.Module:
-        """The module with this change, every other node where it was."""
+        """The module's tree with this change, and every other node at its old position."""
         tree = ast.parse(source)
         target, _ = list(_places(tree, "module"))[self.place]
         (after,) = _instead(target)
@@ -96,7 +95,7 @@ def changes(source: str) -> list[Change]:
 
 
 def _left_out(tree: ast.AST) -> Iterator[ast.AST]:
-    """What nobody can notice, whatever the code is about: how much of a text an error shows, and what never happens."""
+    """What no test can notice, whatever the code does: how much of a text an error shows, and what never happens."""
     for node in ast.walk(tree):
         match node:
             case ast.Call(func=ast.Name(id="zip"), keywords=[ast.keyword(arg="strict", value=value)]):
@@ -116,7 +115,7 @@ def _left_out(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def statements(tree: ast.Module) -> list[ast.AST]:
-    """The statements inside functions; the place in this list is their number."""
+    """The statements inside functions; the position in this list is their number."""
     functions = [node for node in ast.walk(tree) if isinstance(node, _FUNCTIONS)]
     inside = (node for function in functions for node in ast.walk(function) if node is not function)
     return [node for node in dict.fromkeys(inside) if isinstance(node, ast.stmt)]
@@ -136,7 +135,7 @@ class _Replace(ast.NodeTransformer):
 
 
 def _places(node: ast.AST, within: str) -> Iterator[tuple[ast.AST, str]]:
-    """What is run, and where: no annotations, docstrings, imports, and nothing that only a type checker sees."""
+    """What is executed, and where: no annotations, docstrings or imports, and nothing that only a type checker sees."""
     for name, value in ast.iter_fields(node):
         if name in ("annotation", "returns", "type_comment", "decorator_list", "msg"):
             continue
@@ -153,7 +152,7 @@ def _places(node: ast.AST, within: str) -> Iterator[tuple[ast.AST, str]]:
 
 
 def _instead(node: ast.AST) -> list[ast.AST]:
-    """What could stand there in place of this."""
+    """What could replace a node."""
     match node:
         case ast.Compare(ops=[one]) if type(one) in _COMPARED:
             after: ast.AST = ast.Compare(node.left, [_COMPARED[type(one)]()], node.comparators)

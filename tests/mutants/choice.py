@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Asked(NamedTuple):
-    """One test, as it ran with nothing changed; ``reached`` has a bit for each statement."""
+    """One test, as it ran on unchanged code; ``reached`` has a bit for each statement."""
 
     name: str
     seconds: float
@@ -41,7 +41,7 @@ class Reach(NamedTuple):
     files: dict[str, str]  # that were run, and the sum of each
 
     def add(self, file: str, text: str, answers: list[dict[str, Any]]) -> None:
-        """What a file's tests reach; one that fails with nothing changed is left out."""
+        """Add what a file's tests reach; a test that fails on unchanged code is left out."""
         for each in answers:
             reached = sum(1 << number for number in each["numbers"])
             if reached and not each["failed"]:
@@ -49,7 +49,7 @@ class Reach(NamedTuple):
         self.files[file] = text
 
     def forget(self, files: list[str]) -> None:
-        """What is about to be run again."""
+        """Forget files that are about to be run again."""
         self.tests[:] = [test for test in self.tests if test.file not in files]
 
     def save(self, path: Path) -> None:
@@ -67,7 +67,7 @@ class Reach(NamedTuple):
         return change.statement is None or bool(self.loaded >> (self.first[module] + change.statement) & 1)
 
     def reaching(self, module: str, change: Change | None) -> list[Asked]:
-        """The tests that reach the statement; those that reach the module, for what is run when it is loaded."""
+        """The tests that reach the statement or, for what runs when the module is loaded, those that reach the module."""
         if change is not None and change.statement is not None:
             mask = 1 << (self.first[module] + change.statement)
         else:
@@ -79,23 +79,23 @@ class Reach(NamedTuple):
 
 
 def sum_of(text: str) -> str:
-    """Of a module as it was when its statements were numbered."""
+    """The checksum of a module's text, as it was when its statements were numbered."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class Chooser:
-    """Puts tests in order, and remembers which have noticed."""
+    """Orders tests, and remembers which have noticed changes."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._noticed: dict[str, Counter[str]] = defaultdict(Counter)
 
     def has_noticed(self, test: str, module: str, change: Change) -> None:
-        """The tests that noticed one change of a function are the first to be asked about the next."""
+        """Note that a test noticed a change: it is the first to be tried on the next change of that function."""
         self._noticed[f"{module} {change.within}"][test] += 1
 
     def order(self, tests: Iterable[Asked], module: str, change: Change) -> list[Asked]:
-        """As many as fit into the time, those of one file together (they share fixtures)."""
+        """As many tests as fit into the time, those of one file together, because they share fixtures."""
         before = self._noticed[f"{module} {change.within}"]
         seen: Counter[str] = Counter()
         ranked = []

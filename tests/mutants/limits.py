@@ -1,4 +1,4 @@
-"""How long a child may take: a change can make a loop endless, or leave processes that wait for ever."""
+"""How long a child may take: a change can make a loop endless, or leave processes waiting for ever."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 
 _PR_SET_CHILD_SUBREAPER = 36
 _TICKS = os.sysconf("SC_CLK_TCK")
-#: A test may take so many times the seconds of processor time it took before, and so many more.
+#: A test may take this many times the processor time that it took before, and this many seconds more.
 _TIMES, _MORE = 5.0, 5.0
-#: By the clock it may take many times as long, because other things may be at work on this machine.
+#: By the clock it may take many times as long, because other programs may be running on this machine.
 _BUSY = 8.0
 
 
 def become_reaper() -> None:
-    """What children leave behind becomes ours."""
+    """Make this process the parent of whatever its children leave behind."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
@@ -32,21 +32,21 @@ class Limit:
         self._ours: set[int] = set()
 
     def starts(self) -> None:
-        """Called before the child is there: what else runs below this process is not the child's."""
+        """To be called before the child exists: whatever already runs below this process is not the child's."""
         self._ours = set(descendants())
         self.begins(0)
 
     @property
     def at(self) -> int:
-        """The test at which the child is."""
+        """The test that the child is running."""
         return int(struct.unpack_from("q", self._map)[0])
 
     def begins(self, at: int) -> None:
-        """Called in the child."""
+        """To be called in the child, at the beginning of each test."""
         struct.pack_into("qd", self._map, 0, at, time.monotonic())
 
     def watch(self, pid: int, seconds: list[float]) -> bool:
-        """Wait for the child, end whatever it left, and say whether it ended by itself (no limits where none are given)."""
+        """Wait for the child, end whatever it left, and return whether it ended by itself (without ``seconds``, no limits)."""
         pause, at, used, looked = 0.002, -1, 0.0, 0.0
         ended = False
         while not ended:
@@ -61,7 +61,7 @@ class Limit:
             looked = now
             began = struct.unpack_from("qd", self._map)[1]
             if now - began < _MORE / 2:
-                continue  # looking at all processes costs more than most tests do
+                continue  # listing all processes costs more than most tests
             if at != self.at:
                 at, used = self.at, _processor_seconds(pid)
             may = _TIMES * (seconds[at] if at < len(seconds) else 1.0) + _MORE
@@ -94,7 +94,7 @@ def _stat(pid: int) -> list[str]:
 
 
 def _processor_seconds(pid: int) -> float:
-    """Of a process and all below it, ended ones included where they were waited for."""
+    """The processor time of a process and its descendants, including those that ended and were waited for."""
     total = 0
     for each in [pid, *descendants(pid)]:
         with contextlib.suppress(OSError):

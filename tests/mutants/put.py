@@ -1,4 +1,4 @@
-"""A change put into a process that has loaded the module already: the code of the functions that differ, and nothing else."""
+"""Put a change into a process that has already loaded the module: only the code of the functions that differ."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Functions:
         gc.freeze()
 
     def put(self, module: str, before: CodeType, after: CodeType) -> bool:
-        """Whether the change is in place now; False where only loading the module anew puts it there."""
+        """Put the change in place; False if only reloading the module can do that."""
         pairs = differing(before, after)
         if not pairs:
             return False
@@ -36,7 +36,7 @@ class Functions:
 
 
 def differing(before: CodeType, after: CodeType) -> list[tuple[CodeType, CodeType, bool]] | None:
-    """The functions that differ, and whether each is outermost; None where what is run on loading the module differs."""
+    """The functions that differ, and whether each is outermost; None if code that runs on loading the module differs."""
     if _own(before) != _own(after):
         return None
     found = []
@@ -52,7 +52,7 @@ def differing(before: CodeType, after: CodeType) -> list[tuple[CodeType, CodeTyp
 
 
 def _inner(before: CodeType, after: CodeType) -> list[tuple[CodeType, CodeType, bool]]:
-    """The functions inside a function: those that live already change too."""
+    """The functions inside a function, because existing instances of them change too."""
     pairs = zip(_within(before), _within(after), strict=False)
     return [each for old, new in pairs if old != new for each in [(old, new, False), *_inner(old, new)]]
 

@@ -1,7 +1,7 @@
-"""Which statements a test reaches: in every process of it, those included that end by being killed.
+"""Which statements a test reaches, in all its processes, including those that are killed.
 
-A module is written anew with a mark before each statement of a function. A mark sets one byte of a file that all processes
-have mapped.
+Each module is rewritten with a mark before every statement of a function. A mark sets one byte of a file that all
+processes have mapped.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tests.mutants.changes import statements
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: The module, at the top of the tree, that the changed modules get the marks from.
+#: The module, at the top of the tree, from which the rewritten modules import the marks.
 HELPER = "_mutants_reached.py"
 _HELPER = """
 import mmap
@@ -46,7 +46,7 @@ class _Marked(ast.NodeTransformer):
 
 
 def marked(source: str, first: int) -> tuple[str, int]:
-    """A module with a mark before every statement of its functions, numbered from ``first`` on; and how many there are."""
+    """A module with a mark before every statement of its functions, numbered from ``first``; and the number of marks."""
     tree = ast.parse(source)
     numbers = {node: first + number for number, node in enumerate(statements(tree))}
     tree = cast("ast.Module", _Marked(numbers).visit(tree))
@@ -68,7 +68,7 @@ class Marks:
 
     @classmethod
     def over(cls, tree: Path, modules: list[str], path: Path) -> dict[str, int]:
-        """Write the modules of a tree with marks; the first number of each."""
+        """Rewrite the modules of a tree with marks; returns the first number of each."""
         first, at = {}, 0
         for module in modules:
             first[module] = at
@@ -81,13 +81,13 @@ class Marks:
         return first
 
     def taken(self) -> set[int]:
-        """The numbers of what was reached since this was last asked."""
+        """The numbers of the statements reached since the last call."""
         seen = bytes(self._map)
         self._map[:] = bytes(len(seen))
         return {number for number, is_set in enumerate(seen) if is_set}
 
     def put(self, numbers: set[int]) -> None:
-        """Say that these were reached."""
+        """Mark these as reached."""
         for number in numbers:
             self._map[number] = 1
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("wdstools/formats", "wdstools/reader/order.py", "wdstools/landing", "wdstools/planning", "wdstools/checks")
-#: The tests that are asked, the quickest kinds first. Others ask about looks, speed, memory, other programs or other rooms.
+#: The tests to run, the quickest kinds first. The others are about looks, speed, memory, other programs or other rooms.
 _TESTS = {
     "properties": "*",
     "golden": "*",
@@ -45,12 +45,12 @@ _ELSEWHERE = (
     ),
     *("test_fuzz_parsers", "test_stores_limited", "test_secrets", "test_endless_servers"),
 )
-#: Fixtures that start a program of others for the run. Swift is started once, before any change; these are not.
+#: Fixtures that start somebody else's program. Swift is started once, before any change; these are not.
 SERVERS = frozenset({"nginx", "localstack", "azurite", "rclone", "browser"})
 
 
 def modules(only: list[str]) -> list[str]:
-    """The modules of the rooms, or those of them that were asked for."""
+    """The modules of the rooms, or the requested ones among them."""
     found = [
         path.relative_to(ROOT).as_posix()
         for room in ROOMS
@@ -61,12 +61,12 @@ def modules(only: list[str]) -> list[str]:
 
 
 def room_of(module: str) -> str:
-    """The room that a module stands in."""
+    """The room that a module is in."""
     return next(room for room in ROOMS if module == room or module.startswith(f"{room}/"))
 
 
 def files_of_tests(kinds: list[str]) -> list[str]:
-    """The files of tests that are asked: those of some kinds, some files, or all."""
+    """The files of tests to run: those of some kinds, some files, or all."""
     named = [kind for kind in kinds if kind.endswith(".py")]
     if named == kinds and kinds:
         return named

@@ -1,11 +1,11 @@
-"""A process that has loaded everything once, and forks for each thing to be tried: ``python -m tests.mutants.worker HOW MARKS EXAMPLES FILES``.
+"""A process that has loaded everything once, and forks for each job: ``python -m tests.mutants.worker HOW MARKS EXAMPLES FILES``.
 
-It is run in a copy of the tree. Each line of stdin is a job (JSON), and so is each line of the answer.
+It runs in a copy of the tree. Each line of stdin is a job in JSON, and each line of stdout an answer in JSON.
 
-``warm``: the tests are collected. The child puts the changed code into the functions that have it (``put.py``), forks the
-process that commands come from (``tests.support.warm``), and runs the tests it is told to, up to the first that fails.
-``fresh``: only libraries are loaded. The child loads the changed module and the files of tests anew: for what is run
-when a module is loaded.
+``warm``: the tests are collected. The child puts the changed code into the functions that have it (``put.py``), forks
+the process that commands come from (``tests.support.warm``), and runs the tests it is told to, up to the first that
+fails. ``fresh``: only libraries are loaded. The child loads the changed module and the files of tests itself: for code
+that runs when a module is loaded.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ _OPTIONS = (
     *("-q", "-s", "-p", "no:randomly", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slow"),
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # hypothesis is loaded before pytest is started
 )
-#: Bytes that a process may take, and write into one file: a change may make either endless.
+#: Bytes of memory that a process may take, and bytes that it may write to one file: a change may make either endless.
 _LARGEST = 6 << 30
 
 
 @dataclass
 class Job:
-    """What a child does: tests, of a changed module or (``marks``) to see what each reaches."""
+    """What a child does: run tests, on a changed module or (``marks``) to see what each reaches."""
 
     tests: list[str]
     seconds: list[float] = field(default_factory=list)  # that each took with nothing changed
@@ -74,7 +74,7 @@ class Child:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """When this process is a fresh one: what it has collected just now."""
+        """In a fresh process, run what has just been collected."""
         load_everything()
         fewer_examples(session.items)
         self.run({item.nodeid: item for item in session.items}, session.config)
@@ -89,7 +89,7 @@ class Child:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Iterator[Any]:
-        """What a shared fixture reaches counts for every test that uses it."""
+        """Count what a shared fixture reaches for every test that uses it."""
         if self._marks is None or fixturedef.scope == "function":
             return (yield)
         before, began = self._marks.taken(), time.monotonic()
@@ -100,7 +100,7 @@ class Child:
             self._marks.put(before)
 
     def run(self, items: dict[str, pytest.Item], config: pytest.Config) -> None:
-        """Run the job's tests; answers a line for each (``marks``), or one for the first that fails."""
+        """Run the job's tests; answer with a line for each (``marks``), or with one for the first that fails."""
         with commands_from_here():
             chosen = [items[name] for name in self._job.tests if name in items]
             for at, item in enumerate(chosen):
@@ -187,7 +187,7 @@ def _fresh(job: Job, answer: IO[str], limit: Limit) -> None:
 
 
 class Parent:
-    """Where jobs come from and answers go to."""
+    """The parent process, which sends jobs and receives answers."""
 
     def __init__(self) -> None:
         self._out = os.fdopen(os.dup(1), "w")
@@ -198,7 +198,7 @@ class Parent:
         self._limit = Limit()
 
     def ready(self, tests: list[str], reached: set[int]) -> None:
-        """Say that jobs may come, and what loading and collecting has reached."""
+        """Say that jobs may be sent, and what loading and collecting reached."""
         self._say({"ready": tests, "reached": sorted(reached)})
 
     def serve(self, child: Any) -> None:
@@ -254,7 +254,7 @@ class Parent:
 
 
 def _remove(path: Path) -> None:
-    """What a test left: a tree may be too deep for Python."""
+    """Remove what a test left, even a tree that is too deep for Python."""
     try:
         shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
     except RecursionError:
@@ -262,7 +262,7 @@ def _remove(path: Path) -> None:
 
 
 def settle_examples() -> None:
-    """The same examples each time, none remembered, and a counterexample is not made smaller."""
+    """Make hypothesis use the same examples each time, remember none, and not shrink counterexamples."""
     from hypothesis import Phase, settings
 
     settings.register_profile(
@@ -276,7 +276,7 @@ def settle_examples() -> None:
 
 
 def fewer_examples(items: list[pytest.Item]) -> None:
-    """Hypothesis makes no more examples of each test than were asked for: most changes are noticed by the first."""
+    """Limit hypothesis's examples of each test: the first ones notice most changes."""
     from hypothesis import settings
 
     most = int(sys.argv[3])
@@ -288,18 +288,18 @@ def fewer_examples(items: list[pytest.Item]) -> None:
 
 
 def load_everything() -> None:
-    """All modules, as the process has that commands come from."""
+    """Load all modules, like the process that commands are forked from."""
     import pkgutil
 
     for module in pkgutil.walk_packages([str(_TREE / "wdstools")], "wdstools."):
         if not module.name.startswith(("wdstools.peers", "wdstools.__main__")):
-            with contextlib.suppress(ImportError):  # of an extra that is not installed
+            with contextlib.suppress(ImportError):  # an extra is not installed
                 importlib.import_module(module.name)
 
 
 @contextlib.contextmanager
 def commands_from_here() -> Iterator[None]:
-    """Commands come from a fork of this process, which has the change, as long as the block lasts."""
+    """For the duration of the block, fork commands from this process, which has the change."""
     ours, theirs = socket.socketpair()
     pid = os.fork()
     if pid == 0:
@@ -325,7 +325,7 @@ def commands_from_here() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _one_swift() -> Iterator[None]:
-    """One store for all children: it takes longer to start than most tests do."""
+    """One store for all children: starting it takes longer than most tests."""
     from tests import conftest
     from tests.servers.swift import swift_server
 

@@ -1,4 +1,4 @@
-"""Copies of the tree, and the processes at work in them (``worker.py``)."""
+"""Copies of the tree, and the processes that work in them (``worker.py``)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FILES = ("pyproject.toml", "README.md", "FORMAT.md", "CHANGELOG.md", "constrain
 
 
 def copy_tree(tree: Path) -> None:
-    """What the tests need of this repository."""
+    """Copy what the tests need from this repository."""
     for name in _FOLDERS:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -56,13 +56,13 @@ class Worker:
 
     @property
     def ready(self) -> dict[str, Any]:
-        """What it said when it was."""
+        """What the process reported when it was ready."""
         if self._ready is None:
             self._ready = self._hear()
         return self._ready
 
     def do(self, job: dict[str, Any]) -> list[dict[str, Any]]:
-        """Do a job."""
+        """Have a job done; returns the answers."""
         assert self.ready
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(job) + "\n")
@@ -93,7 +93,7 @@ class Worker:
 
 
 def share(items: Iterable[Item], places: Sequence[Place], do: Callable[[Item, Place], None]) -> None:
-    """Do each item at the next place that is free; raises what the first of them raised."""
+    """Do each item at the next free place; raises the first error."""
     waiting: queue.SimpleQueue[Item] = queue.SimpleQueue()
     for item in items:
         waiting.put(item)

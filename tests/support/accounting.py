@@ -1,4 +1,4 @@
-"""Pack a source and account for all of it: what was packed, and what is listed as skipped."""
+"""Pack a source and account for all of it: what was packed, and what was skipped."""
 
 from __future__ import annotations
 

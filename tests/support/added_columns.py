@@ -66,14 +66,14 @@ def add_scores(dataset: Path, *, name: str = "scores", keys: Sequence[str] | Non
 
 
 def values_of(dataset: Path | str, name: str) -> dict[str, dict[str, Any]]:
-    """What a set holds, key by key."""
+    """The values of a column set, by key."""
     opened = wt.open_dataset(dataset)
     (columns,) = (one for one in column_sets(opened) if one.name == name)
     return values_in(store_of(opened), columns)
 
 
 def values_in(store: Store, columns: ColumnSet) -> dict[str, dict[str, Any]]:
-    """The same of a set in a store."""
+    """The values of a column set in a store, by key."""
     fields = ["key", *(field.name for field in columns.fields)]
     found = {}
     for shard in columns.shards:

@@ -1,4 +1,4 @@
-"""A source folder with planted copies: the same bytes, encoded again, mirrored, blank; across splits and labels."""
+"""A source folder with planted copies: same bytes, re-encoded, mirrored, blank; across splits and labels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.lookalikes import jpeg, scene
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: split/label/id -> what it is. Everything not named here is like nothing else.
+#: split/label/id -> what it is. Every other image is unlike all others.
 PLANTED = {
     "train/oslo/900": "first",
     "test/rome/901": "bytes",  # of 900
@@ -24,7 +24,7 @@ PLANTED = {
     "train/oslo/930": "blank",
     "train/rome/931": "blank, brighter",
 }
-#: Images that remain at each level, if of each group one is kept, out of ``SINGLES + len(PLANTED)``.
+#: Images that remain at each level if one of each group is kept, out of ``SINGLES + len(PLANTED)``.
 SURPLUS = {"exact": 2, "re-encode": 3, "edited": 4}
 SINGLES = 24
 

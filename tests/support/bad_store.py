@@ -1,4 +1,4 @@
-"""A store in memory that counts what is read from it, and answers wrongly where it is told to."""
+"""A store in memory that counts what is read from it, and returns wrong bytes on request."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class BadStore(MemoryStore):
-    """Everything below a folder. ``wrong`` maps a key to how many of its reads come back with one bit flipped."""
+    """Everything below a folder. ``wrong`` maps a key to the number of its reads that return one flipped bit."""
 
     def __init__(self, folder: Path | None = None) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class BadStore(MemoryStore):
             MemoryStore.put(self, info.key, store.get(info.key))
 
     def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
-        """Bytes, counted, and wrong as often as was asked for."""
+        """Bytes, counted, and wrong as often as requested."""
         self.before(key)
         data = super().get(key, start, length)
         self.reads.append((key, start, len(data)))
@@ -47,24 +47,24 @@ class BadStore(MemoryStore):
         return data
 
     def put(self, key: str, data: bytes) -> None:
-        """Store, noted."""
+        """Store an object, and note it."""
         self.before(f"put {key}")
         self.puts.append(key)
         super().put(key, data)
 
     def create(self, key: str, data: bytes) -> None:
-        """Store where nothing is, noted."""
+        """Store a new object, and note it."""
         self.before(f"put {key}")
         super().create(key, data)
         self.puts.append(key)
 
     def delete(self, key: str) -> None:
-        """Remove, noted."""
+        """Remove an object, and note it."""
         self.deletes.append(key)
         super().delete(key)
 
     def read_bytes(self, *, suffix: str = ".tar") -> int:
-        """Bytes that were read of objects whose keys end so."""
+        """How many bytes were read from objects whose keys have this suffix."""
         return sum(length for key, _, length in self.reads if key.endswith(suffix))
 
     def flip(self, key: str, at: int) -> None:

@@ -1,4 +1,4 @@
-"""A real browser without a window: pages are opened, clicked and read as a person would, and their errors counted."""
+"""A real headless browser: pages are opened, clicked and read as a user would, and their errors counted."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page
 
-#: What Chromium is called: Debian's package without a window, Debian's whole one, other systems'.
+#: Names of Chromium: Debian's headless package, Debian's full one, and those of other systems.
 _NAMES = ("chromium-headless-shell", "chromium", "google-chrome", "google-chrome-stable")
-#: Nothing that looks for the internet by itself.
+#: Options that keep it from contacting the internet by itself.
 _QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic")
 
 
@@ -25,8 +25,8 @@ _QUIET = ("--disable-background-networking", "--disable-component-update", "--di
 class Opened:
     """A page in the browser: ``page`` is playwright's own (click, locator, screenshot, evaluate).
 
-    ``errors`` collects what the page wrote to the console as an error and exceptions that nobody caught; ``asked``
-    every address that it asked for, the file itself first.
+    ``errors`` collects the page's console errors and uncaught exceptions; ``asked`` every address that it requested,
+    the file itself first.
     """
 
     page: Page
@@ -46,7 +46,7 @@ class Browser:
 
     @contextmanager
     def open(self, path: Path | str, **options: Any) -> Iterator[Opened]:
-        """Show a file or an address; ``options`` are playwright's, as ``color_scheme="dark"`` or ``viewport``."""
+        """Show a file or an address; ``options`` are playwright's, like ``color_scheme="dark"`` or ``viewport``."""
         context = self._chromium.new_context(**options)
         context.set_default_timeout(20_000)
         try:

@@ -30,7 +30,7 @@ class InBucket:
 
     @property
     def env(self) -> dict[str, str]:
-        """The environment in which commands find the bucket, through the proxy."""
+        """The environment with which commands find the bucket, through the proxy."""
         return self.server.at(self.proxy.endpoint).env
 
     def put(self, path: str, data: bytes, **options: Any) -> None:

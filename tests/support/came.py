@@ -11,7 +11,7 @@ Thing = TypeVar("Thing")
 
 
 def came(things: Iterable[Thing]) -> Iterator[Thing]:
-    """Each of the things; fails where there is none, lest the asserts in a loop over them are never reached."""
+    """Each of the things; fails if there is none, so that a loop over them cannot skip its asserts."""
     nothing = True
     for thing in things:
         nothing = False

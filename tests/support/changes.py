@@ -1,7 +1,7 @@
-"""Commands that change something, as things to be stopped at every write: how to begin, what to do, what may be left.
+"""Commands that change something, to be stopped at every write: how to begin, what to do, what may be left.
 
-``python -m tests.support.changes WORK CHANGE STEP`` kills each at every STEP-th write, with nothing of Python's running
-afterwards: ``os._exit`` in a fork of a process with one thread. It prints one JSON line a point.
+``python -m tests.support.changes WORK CHANGE STEP`` kills each at every STEP-th write, with no Python code running
+afterwards: ``os._exit`` in a fork of a process with one thread. It prints one JSON line per point.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from wdstools.stores.abilities import TEMP_SUFFIX
 
 
 class Change:
-    """A change of a copy of ``whole`` at ``place``; ``done`` is what it leaves when nobody disturbs it.
+    """A change to a copy of ``whole`` at ``place``; ``done`` is what it leaves if nothing interrupts it.
 
     ``stride`` widens the steps of quick sweeps over a change that takes longer.
     """
@@ -59,16 +59,16 @@ class Change:
         shutil.copytree(self.whole, self.place)
 
     def act(self) -> None:
-        """Make the change, or what is left to do of it."""
+        """Make the change, or complete it."""
         raise NotImplementedError
 
     def state(self) -> str:
-        """What a reader finds: the root digest of a dataset that is whole, or "absent"; fails for anything else."""
+        """What a reader finds: the root digest of an intact dataset, or "absent"; fails for anything else."""
         raise NotImplementedError
 
 
 def _root(dataset: Path) -> str:
-    """Root digest of a dataset in which nothing is wrong; "absent" where readers are told that there is none."""
+    """The root digest of an intact dataset; "absent" if readers are told that there is none."""
     try:
         opened = open_dataset(str(dataset))
     except NotFoundError:
@@ -100,7 +100,7 @@ class Repair(Change):
         apply(plan_repair(str(self.place), spares=[str(self.whole)]))
 
     def state(self) -> str:
-        """Damaged, or whole: every file is the damaged one or the whole one, never a third."""
+        """Damaged or intact: every file is the damaged one or the intact one, never a third."""
         now, whole = _contents(self.place), _contents(self.whole)
         owners = {path for path in now if path in {"README.md", "SHA256SUMS"} or path.endswith(".json")}
         for path, data in now.items():
@@ -140,13 +140,13 @@ class RemoveToNew(Change):
 
 
 class AppendInPlace(Change):
-    """New samples come to the shards; one cannot be packed."""
+    """New samples are added to the shards; one cannot be packed."""
 
     stride = 4
     shards: int | None = None
 
     def reset(self) -> None:
-        """Begin again, with a source of samples that the dataset has and of others."""
+        """Begin again, with a source of samples that the dataset has and others that it does not."""
         super().reset()
         self.more = self.whole.with_name("more")
         if not self.more.exists():
@@ -218,7 +218,7 @@ class AddColumns(Change):
             apply(plan_add_columns(str(self.place), score_table(keys_of(self.place)), name="scores"))
 
     def state(self) -> str:
-        """No columns, or all of them; the samples are whole in any case."""
+        """No columns, or all of them; the samples are intact in any case."""
         _root(self.place)
         found = list_columns(self.place)
         assert [one.state for one in found] == ["ok"] * len(found)
@@ -280,7 +280,7 @@ def _contents(folder: Path) -> dict[str, bytes]:
 
 
 def outcome_of(change: Change) -> dict[str, str]:
-    """What a stopped change left, and what running it again made of that."""
+    """What a stopped change left, and the result of running it again."""
     try:
         left = change.state()
         assert left in {change.before, change.done, "absent"}, left

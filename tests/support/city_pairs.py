@@ -15,7 +15,7 @@ LABELS = ("oslo", "rome")
 
 
 def tiny_jpeg(number: int) -> bytes:
-    """A whole JPEG of a few hundred bytes; each number gives another one."""
+    """A complete JPEG of a few hundred bytes, different for each number."""
     draw = random.Random(number)
     side = draw.randrange(8, 40)
     sink = io.BytesIO()

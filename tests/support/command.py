@@ -21,9 +21,9 @@ environment, REPOSITORY = warm.environment, warm.REPOSITORY
 COMMAND = (sys.executable, "-m", "wdstools")
 #: Long enough for a loaded machine; reached only by a hang.
 HANG_SECONDS = 300
-#: A command at work; what both have in common.
+#: A running command; what both kinds have in common.
 Process = warm.Command | subprocess.Popen[bytes]
-#: What a command says that is held at a place: see paused_command.
+#: What a command prints when it is held at a place: see paused_command.
 PAUSED = b"paused\n"
 
 
@@ -38,7 +38,7 @@ class Ran:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        """The JSON lines of stdout; fails where a line is none."""
+        """The JSON lines of stdout; fails if a line is not JSON."""
         return [json.loads(line) for line in self.out.splitlines()]
 
     @property
@@ -65,7 +65,7 @@ def run_command(
 ) -> Ran:
     """Run ``wdstools ARGUMENTS`` to its end, or another module; ``cold`` from a new Python, a third of a second more.
 
-    What it prints with ``--json`` is held against the command's schema, in every test.
+    In every test, what it prints with ``--json`` is checked against the command's schema.
     """
     command = [*map(str, arguments)]
     with start_command(*command, cwd=cwd, env=env, module=module, cold=cold) as process:
@@ -104,14 +104,14 @@ def start_command(
 
 
 def assert_clean_failure(ran: Ran, *codes: int) -> None:
-    """The command failed in an announced way: one of these codes, a message, and no traceback."""
+    """The command failed as documented: with one of these codes, a message, and no traceback."""
     assert ran.code in codes, (ran.code, ran.out, ran.err)
     assert "Traceback" not in ran.err, ran.err
     assert ran.err.strip(), "a failure without a word on stderr"
 
 
 def stop_at(place: str, command: tuple[str, ...], cwd: Path, stop: Callable[[int], None]) -> tuple[int, bytes]:
-    """Run a command until it is held at a place (see paused_command), and stop it there; its exit code and its stderr."""
+    """Run a command until it is held at a place (see paused_command), and stop it there; returns exit code and stderr."""
     with start_command(place, *command, cwd=cwd, module="tests.support.paused_command") as process:
         assert process.stderr is not None
         first = process.stderr.readline()
@@ -119,7 +119,7 @@ def stop_at(place: str, command: tuple[str, ...], cwd: Path, stop: Callable[[int
             assert first == PAUSED
             stop(process.pid)
         except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)  # it would wait for ever
+            os.killpg(process.pid, signal.SIGKILL)  # otherwise it would wait for ever
             raise
         # the pipes end when the last process that holds them does: so the workers have gone with their parent
         _, err = process.communicate(timeout=HANG_SECONDS)

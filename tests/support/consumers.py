@@ -1,4 +1,4 @@
-"""Readers and writers in environments of their own: see tests/install-consumers.sh."""
+"""Other readers and writers, each in its own environment: see tests/install-consumers.sh."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ENVIRONMENTS = Path(os.environ.get("WDSTOOLS_CONSUMERS", Path(__file__).parents[
 
 
 def need_consumer(name: str) -> str:
-    """The Python that has a consumer; without it the test skips, and fails where the environment variable CI is set."""
+    """The Python that has a consumer; without it the test skips, or fails if the environment variable CI is set."""
     path = ENVIRONMENTS / name / "bin" / "python"
     if not path.exists():
         missing(f"{name} is not installed: sh tests/install-consumers.sh {ENVIRONMENTS} {name}")

@@ -1,4 +1,4 @@
-"""A dataset to be damaged and mended again, and where in it everything lies, by the standard library's tarfile."""
+"""A dataset to damage and repair, and where everything in it is, according to the standard library's tarfile."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from wdstools.results import Finding
 
-#: Where each field of a ustar header lies (POSIX.1-1988).
+#: Where each field of a ustar header is (POSIX.1-1988).
 HEADER_FIELDS = {
     "name": (0, 100),
     "mode": (100, 108),
@@ -46,7 +46,7 @@ HEADER_FIELDS = {
 
 @dataclass(frozen=True)
 class Region:
-    """A part of a file; ``kind`` is the one that a finding about it must have."""
+    """A part of a file; ``kind`` is the kind that a finding about it must have."""
 
     kind: str
     what: str
@@ -89,7 +89,7 @@ def shard_regions(dataset: Path, shard: str) -> list[Region]:
 
 
 def other_regions(dataset: Path) -> list[Region]:
-    """Every file beside the shards; of the card only the parts that are checked."""
+    """Every file other than the shards; of the card only the parts that are checked."""
     regions = [
         Region("index", "index", str(path.relative_to(dataset)), 0, path.stat().st_size)
         for path in sorted((dataset / ".wdstools/index").iterdir())
@@ -119,7 +119,7 @@ def draws(regions: list[Region], count: int, seed: int) -> Iterator[tuple[Region
 
 
 class Damage:
-    """Files with other bytes while the ``with`` block lasts; afterwards they are as they were."""
+    """Changes files for the duration of the ``with`` block; afterwards they are restored."""
 
     def __init__(self, dataset: Path, changed: dict[str, bytes]) -> None:
         self._old = {dataset / name: (dataset / name).read_bytes() for name in changed}

@@ -1,6 +1,6 @@
-"""What every executor does, wherever its workers are: one suite, which each kind runs with a fixture ``executor`` of its own.
+"""What every executor does, wherever its workers are: one suite, which each kind runs with its own fixture ``executor``.
 
-It needs pytest alone, so it also runs in environments that hold a cluster's engine and little else.
+It only needs pytest, so it also runs in environments with a cluster's engine and little else.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def broken_items() -> Iterator[int]:
 
 @contextlib.contextmanager
 def _quiet_threads() -> Iterator[None]:
-    """What a dying thread says is no part of the test."""
+    """Ignore the output of dying threads, which is not part of the test."""
     hook, threading.excepthook = threading.excepthook, lambda _: None
     try:
         yield
@@ -132,7 +132,7 @@ class ExecutorLaws:
             assert values(executor, work.square, range(6)) == [work.Square(n, n * n) for n in range(6)]
 
     def test_an_error_of_the_items_reaches_the_caller(self, executor: Executor) -> None:
-        """Not a hang, and not a shorter run that looks whole."""
+        """It must not be a hang, nor a shorter run that looks complete."""
         ended: list[str] = []
 
         def run() -> None:
@@ -185,7 +185,7 @@ class ExecutorLaws:
 
 
 class LossLaws:
-    """What an executor does whose workers are processes, with ``executor``: some are killed."""
+    """Laws of an ``executor`` whose workers are processes, some of which are killed."""
 
     def test_a_worker_that_was_killed_once_costs_nothing(self, executor: Executor, tmp_path: Path) -> None:
         ticks: list[int] = []
@@ -210,7 +210,7 @@ class LossLaws:
 
 
 def found_of_numbers(executor: Executor, folder: Path) -> tuple[int, list[str]]:
-    """How many processes read a shared array at once, and in which memory they found it."""
+    """How many processes read a shared array at the same time, and in which memory they found it."""
     first, count = next(_FIRSTS), executor.jobs  # what came once is kept by workers that stay
     numbers = work.Numbers(100_000, first)
     folder.mkdir()
@@ -220,7 +220,7 @@ def found_of_numbers(executor: Executor, folder: Path) -> tuple[int, list[str]]:
 
 
 class HostLaws:
-    """What executors do whose workers are processes of this machine."""
+    """Laws of executors whose workers are processes on this machine."""
 
     def test_the_workers_of_a_host_read_an_array_in_one_place(self, executor: Executor, tmp_path: Path) -> None:
         processes, places = found_of_numbers(executor, tmp_path / "marks")

@@ -1,4 +1,4 @@
-"""A bucket in memory whose writer dies, or whose server fails, at a change of the caller's choice."""
+"""A bucket in memory whose writer dies, or whose server fails, at a chosen change."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class FailingBucket(MemoryStore):
 
     @property
     def url(self) -> str:
-        """As that of a bucket."""
+        """A URL like that of a bucket."""
         return "s3://bucket/cities"
 
     def put(self, key: str, data: bytes) -> None:
@@ -42,10 +42,10 @@ class FailingBucket(MemoryStore):
         super().delete(key)
 
     def contents(self) -> dict[str, bytes]:
-        """All that lies there."""
+        """All objects, by key."""
         return dict(self._objects)
 
 
 def dataset_in(bucket: FailingBucket, packed: Path) -> Dataset:
-    """The dataset of a folder, as it lies in a bucket with the same objects."""
+    """The dataset of a folder, in a bucket with the same objects."""
     return replace(open_dataset(packed), metadata=bucket, shards=bucket, readers={})

@@ -1,4 +1,4 @@
-"""Tars of the kinds that others write, small: names and payloads are the same whatever wrote them."""
+"""Small tars of the kinds that other programs write, with the same names and payloads in each."""
 
 from __future__ import annotations
 

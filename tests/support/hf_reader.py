@@ -1,7 +1,7 @@
-"""Reads a folder with Hugging Face ``datasets``, found through its card, in a process of its own.
+"""Read a folder with Hugging Face ``datasets``, through its card, in a process of its own.
 
-``python -m tests.support.hf_reader FOLDER CACHE stream|load``: prints one JSON line a sample. A process of its own,
-because the library reads its settings from the environment when it is imported.
+``python -m tests.support.hf_reader FOLDER CACHE stream|load``: prints one JSON line per sample. It is a process
+of its own because the library reads its settings from the environment when it is imported.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import warnings
 
 def main(folder: str, cache: str, mode: str) -> None:
     """Print split, key, image, caption and class of every sample."""
-    warnings.simplefilter("ignore")  # the library's own
+    warnings.simplefilter("ignore")  # warnings of the library itself
     import datasets
 
     datasets.disable_progress_bars()

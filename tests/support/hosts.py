@@ -1,7 +1,8 @@
-"""Hosts that share nothing but a network: namespaces of Linux with an address, a disk and a /dev/shm of their own.
+"""Hosts that share only a network: Linux namespaces, each with its own address, disk and /dev/shm.
 
-A host is a network namespace on one bridge. What runs on it sees the programs of this machine, and in the place of ``folder``
-an empty file system that no other host sees. ``tcp_door`` lets it reach a server of this machine. Needs root.
+A host is a network namespace on a bridge. What runs on it sees the programs of this machine and, in place of
+``folder``, an empty file system that no other host sees. ``tcp_door`` lets it reach a server of this machine. Needs
+root.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Host:
         )
 
     def kill(self) -> None:
-        """The host loses its power: everything on it ends."""
+        """Cut the host's power: everything on it ends."""
         found = subprocess.run(["ip", "netns", "pids", self.name], capture_output=True, text=True, check=True)
         for number in found.stdout.split():
             with contextlib.suppress(ProcessLookupError):
@@ -112,7 +113,7 @@ def _let_in(server: socket.socket, port: int) -> None:
 
 
 def _serve(guest: socket.socket, port: int) -> None:
-    """One connection, both ways, until both ends have said all."""
+    """Serve one connection, in both directions, until both ends are done."""
     with contextlib.suppress(OSError), guest, socket.create_connection(("127.0.0.1", port)) as inner:
         back = threading.Thread(target=_pass_on, args=(inner, guest), daemon=True)
         back.start()

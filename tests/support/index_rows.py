@@ -1,4 +1,4 @@
-"""Index rows for tests: a strategy for them, the table, and FORMAT.md's digests of them written once more, plainly."""
+"""Index rows for tests: a strategy for them, the table, and a second, plain implementation of FORMAT.md's digests."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MEMBERS = st.lists(
 
 
 def rows_strategy(*, authenticated: bool = False, max_size: int = 6) -> st.SearchStrategy[list[dict[str, Any]]]:
-    """Lists of rows with everything that may be null sometimes null."""
+    """Lists of rows in which everything that may be null sometimes is."""
     row = {
         "split": st.sampled_from(["train", "val"]),
         "key": st.text("abcXYZ019_/%~-", min_size=1, max_size=20),

@@ -1,4 +1,4 @@
-"""JSON lines against the schema of the command that printed them."""
+"""Check JSON lines against the schema of the command that printed them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from wdstools.cli.schema import read_schema, schema_names
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: So many lines of each type are looked at: all are made by the same few lines of code.
+#: How many lines of each type are checked: the same few lines of code make them all.
 _OF_EACH = 5
 
 
 def check_lines(arguments: Sequence[str], out: str, err: str) -> set[str]:
-    """Hold every line against the schema, which may say no more and no less; the types of the lines that came."""
+    """Check lines against the schema, which must match them exactly; returns the types of the lines seen."""
     name = next((word for word in arguments if word in schema_names()), "error")
     seen: Counter[str] = Counter()
     for text in (*out.splitlines(), *(line for line in err.splitlines() if line.startswith('{"'))):
@@ -30,7 +30,7 @@ def check_lines(arguments: Sequence[str], out: str, err: str) -> set[str]:
 
 
 def check_line(name: str, line: dict[str, Any]) -> None:
-    """Fails where the schema of this command has no such line, or the line a field that the schema does not name."""
+    """Fail if this command's schema has no such line, or if the line has a field that the schema does not name."""
     known = _validators(name)
     assert line["type"] in known, f"{name} --json: no line of type {line['type']} in its schema: docs/make_schemas.py"
     faults = [[error.message for error in one.iter_errors(line)] for one in known[line["type"]]]
@@ -39,7 +39,7 @@ def check_line(name: str, line: dict[str, Any]) -> None:
 
 @cache
 def _validators(name: str) -> dict[str, list[Any]]:
-    """The alternatives of each type of line, closed: the published ones let fields be added."""
+    """The alternatives for each type of line, closed to further fields, which the published schemas allow."""
     import jsonschema
 
     document = json.loads(read_schema(name))

@@ -1,7 +1,7 @@
-"""Kill a pack at write point after write point, with nothing of Python's running afterwards: ``os._exit`` in a fork.
+"""Kill a pack at one write point after another, with no Python code running afterwards: ``os._exit`` in a fork.
 
 Run as ``python -m tests.support.kill_sweep WORK STEP MOUNTED``: one process with one thread, so that forking is safe.
-Prints one JSON line a point: whether the destination appeared, and what packing again gave.
+Prints one JSON line per point: whether the destination appeared, and the result of packing again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 KILLED = 137
-#: Imported before forking, lest each child does it again; pyarrow looks for pandas when it first makes an array.
+#: Imported before forking, so that not every child does it; pyarrow looks for pandas when it first makes an array.
 HEAVY = (
     "wdstools.writer.shard",
     "awscrt.checksums",
@@ -43,13 +43,13 @@ HEAVY = (
 
 
 def pack_pairs(source: str, dest: Path) -> str:
-    """Pack with the serial executor into several shards; the root digest."""
+    """Pack with the serial executor into several shards; returns the root digest."""
     options = make_options(shard_samples=3, name="pairs", check="header")
     return run_pack(FolderSource(source), str(dest), options, executor=Serial()).root
 
 
 def resume(source: str, dest: Path) -> str:
-    """Pack where a killed pack may lie; a dataset that is whole already is the answer too."""
+    """Pack where a killed pack may have left something; a dataset that is already complete is fine too."""
     try:
         return pack_pairs(source, dest)
     except StoreError as error:

@@ -1,4 +1,4 @@
-"""A file system that lacks something: a small library, compiled here and preloaded into a command."""
+"""A file system that lacks something, simulated by a small library that is compiled here and preloaded into a command."""
 
 from __future__ import annotations
 
@@ -31,5 +31,5 @@ def lacking_library(folder: Path) -> Path:
 
 
 def without(what: str, folder: Path) -> dict[str, str]:
-    """The environment in which a file system lacks ``what`` (words of ``lacking.c``, with blanks between)."""
+    """The environment in which a file system lacks ``what`` (words of ``lacking.c``, separated by spaces)."""
     return {"LD_PRELOAD": str(lacking_library(folder)), "LACKS": what}

@@ -1,4 +1,4 @@
-"""The command line with little memory: what is bounded passes, what is not dies.
+"""The command line with little memory: what is bounded passes, and what is not dies.
 
 ``python -m tests.support.limited ARGUMENTS`` is the command line in 4 GiB of address space.
 """
@@ -17,7 +17,7 @@ from wdstools.cli.app import main
 
 #: Address space, not use: a handful of libraries map 1 to 2 GiB without touching it.
 ADDRESS_BYTES = 4 << 30
-#: What is left for a command where every library is mapped already.
+#: What is left for a command once every library is mapped.
 MORE_BYTES = 2 << 30
 
 

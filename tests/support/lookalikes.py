@@ -1,4 +1,4 @@
-"""Pictures that are the same picture, more or less, and the slow way to say which."""
+"""Pictures that are more or less the same, and a slow way to find out which."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 @contextlib.contextmanager
 def however_few() -> Iterator[None]:
-    """The compiled loops do it all, however few images there are."""
+    """Have the compiled loops do everything, however few images there are."""
     with patch.object(few, "FEW_CODES", -1), patch.object(few, "FEW_PAIRS", -1):
         yield
 
 
 def scene(seed: int, width: int = 96, height: int = 96) -> Image.Image:
-    """A smooth picture with a few shapes: each seed gives another."""
+    """A smooth picture with a few shapes, different for each seed."""
     draw = np.random.default_rng(seed)
     coarse = Image.fromarray(draw.integers(0, 256, (5, 5, 3), np.uint8)).resize(
         (width, height), Image.Resampling.BICUBIC
@@ -49,7 +49,7 @@ def jpeg(image: Image.Image, quality: int = 85) -> bytes:
 
 
 def gray(image: Image.Image, side: int) -> Pixels:
-    """As imagehash resizes it."""
+    """The picture in gray, resized as imagehash does."""
     return np.asarray(image.convert("L").resize((side, side), Image.Resampling.LANCZOS))
 
 
@@ -77,7 +77,7 @@ def fingerprints(images: list[Image.Image], exact: list[int] | None = None) -> F
 
 
 def components(near: np.ndarray[Any, np.dtype[np.bool_]]) -> list[int]:
-    """For each row of a relation the smallest row that it is linked with, by walking."""
+    """For each row of a relation, the smallest row that it is linked with, found by walking."""
     found = [-1] * len(near)
     for start in range(len(near)):
         if found[start] >= 0:

@@ -1,7 +1,7 @@
-"""Makes a golden dataset, once whenever a writer's root digests change: ``python -m tests.support.make_golden tests/golden/v2``.
+"""Make a golden dataset, once whenever a writer's root digests change: ``python -m tests.support.make_golden tests/golden/v2``.
 
-What is committed is never made again: that its bytes stay readable, and that today's code still packs those of the
-newest from the same source, is what the golden tests are for. The source is one zip, so that no odd name depends on a
+A committed dataset is never made again: the golden tests show that its bytes stay readable, and that today's code still
+packs those of the newest from the same source. The source is one zip, so that no odd name depends on a
 checkout: odd names, one image under two keys, one without a caption, one that is cut.
 """
 
@@ -25,7 +25,7 @@ OPTIONS: dict[str, Any] = {"splits": "train=60,val=40", "shard_samples": 5, "see
 
 
 def make_golden(home: Path) -> str:
-    """Write ``dataset/`` of the source that lies beside the first version; gives the root digest."""
+    """Write ``dataset/`` from the source next to the first version; returns the root digest."""
     with tempfile.TemporaryDirectory() as scratch:
         with zipfile.ZipFile(home.parent / "v1/source.zip") as archive:
             archive.extractall(scratch)  # noqa: S202  our own
@@ -38,7 +38,7 @@ MEMBERS_OPTIONS: dict[str, Any] = {"shard_samples": 3, "seed": 7, "name": "membe
 
 
 def make_golden_members(home: Path) -> str:
-    """Write ``source/val-000.tar`` and ``dataset/``, of format 2; gives the root digest."""
+    """Write ``source/val-000.tar`` and ``dataset/``, in format 2; returns the root digest."""
     members: list[tuple[str, bytes]] = []
     for number, key in enumerate(["a/1", "a/2", "b/1", "b/2", "long/" + "x" * 100, "é"]):
         image, mask = (encoded(kind, seed=number * 2 + at) for at, kind in enumerate(("JPEG", "PNG")))
@@ -55,7 +55,7 @@ def make_golden_members(home: Path) -> str:
     return wdstools.pack(str(home / "source"), str(home / "dataset"), **MEMBERS_OPTIONS).root
 
 
-#: Columns of the golden dataset: each type, nulls, and what floats and texts have that is odd.
+#: Columns of the golden dataset: each type, nulls, and unusual floats and texts.
 COLUMNS: dict[str, list[Any]] = {
     "score": [0.1, None, math.nan, -0.0, math.inf, 1e-45],
     "exact": [0.1, None, -math.inf, 5e-324, 1.7976931348623157e308],
@@ -82,7 +82,7 @@ def columns_table(dataset: Path) -> Any:
 
 
 def make_golden_columns(home: Path) -> str:
-    """Write the columns of the golden dataset ``v2``, as they lie in its ``.wdstools/columns``; gives its root digest."""
+    """Write the columns of the golden dataset ``v2``, as in its ``.wdstools/columns``; returns its root digest."""
     with tempfile.TemporaryDirectory() as scratch:
         dataset = Path(shutil.copytree(home.parent / "v2/dataset", Path(scratch) / "dataset"))
         made = wdstools.add_columns(dataset, columns_table(dataset), name="golden")

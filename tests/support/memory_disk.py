@@ -1,4 +1,4 @@
-"""A folder in memory where there is one: a sweep of thousands of fsyncs need not wait for a disk."""
+"""A folder in memory, if possible, so that a sweep of thousands of fsyncs need not wait for a disk."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from tests.support.city_pairs import tiny_jpeg
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: Image stems: dots, spaces, what escapes are made of, other alphabets, and tails that are shortened.
+#: Image stems with dots, spaces, characters of escapes, other alphabets, and tails that are shortened.
 STEMS = (
     "1413",
     "a.b.c",
@@ -39,7 +39,7 @@ CAPTIONS = (
 
 
 def write_odd_names(folder: Path) -> dict[str, tuple[bytes, bytes]]:
-    """Write ``{label}/{stem}.jpg`` and ``.txt``; gives image and caption for each ``label/stem``."""
+    """Write ``{label}/{stem}.jpg`` and ``.txt``; returns image and caption for each ``label/stem``."""
     written = {}
     for number, stem in enumerate(STEMS):
         label = LABELS[number % 2]

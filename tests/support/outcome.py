@@ -21,7 +21,7 @@ _READABLE_BYTES = 1 << 30
 
 
 def assert_absent_or_complete(dest: Path) -> bool:
-    """DEST is absent, or a dataset in which nothing is found; tells whether it is there."""
+    """Assert that DEST is absent or an intact dataset; returns whether it is there."""
     if not dest.exists():
         return False
     _assert_whole(dest)
@@ -29,10 +29,10 @@ def assert_absent_or_complete(dest: Path) -> bool:
 
 
 def assert_complete(dest: Path) -> None:
-    """DEST is a whole dataset with nothing of the work left in it or beside it.
+    """Assert that DEST is an intact dataset, with no work files left in it or next to it.
 
-    A run that is killed between its last calls leaves a folder with nothing in it, and nobody can say whose it is, or one
-    with nothing but marks, which goes when something is made there again.
+    A run that is killed between its last calls leaves an empty folder, whose owner is unknown, or one with only marks,
+    which goes when something is made there again.
     """
     _assert_whole(dest)
     places = [dest.with_name(dest.name + suffix) for suffix in (".partial", TEMP_SUFFIX)]
@@ -50,12 +50,12 @@ def _assert_whole(dest: Path) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file's bytes by its path below a folder, slashes between."""
+    """The bytes of every file by its ``/``-separated path below a folder."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int, int, str]]:
-    """Mode, size, modification time and SHA-256 of everything below a folder; no digest of what is too large to read."""
+    """Mode, size, modification time and SHA-256 of everything below a folder; no digest for files too large to read."""
     found = {}
     for path in sorted(folder.rglob("*")):
         status = os.lstat(path)

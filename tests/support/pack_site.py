@@ -1,4 +1,4 @@
-"""A place in a folder where a dataset is built, driven step by step, and a process that is gone."""
+"""A PackSite driven step by step, and a process that is gone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LINE = {"entry": {"path": SHARD}, "samples": 5}
 
 
 def begun(dest: Path, plan: str = PLAN, *, restart: bool = False) -> tuple[PackSite, list[dict[str, Any]]]:
-    """A place that was entered and begun in, and what an earlier run had finished."""
+    """A site that was entered and begun in, and what an earlier run had finished."""
     site = PackSite(str(dest))
     site.__enter__()
     try:
@@ -40,12 +40,12 @@ def made(site: PackSite) -> None:
 
 
 def killed(site: PackSite) -> None:
-    """The process is gone: its lock with it, and nothing is tidied up."""
+    """Act as if the process were killed: its lock is gone, and nothing is cleaned up."""
     site._stack.close()
 
 
 def destination(kind: str, folder: Path) -> Path:
-    """A destination that comes to be (``new``), or one that stays where it is (``link``)."""
+    """A destination that does not exist yet (``new``), or one that cannot be replaced (``link``)."""
     if kind == "link":
         (folder / "held").mkdir()
         (folder / "out").symlink_to(folder / "held")
@@ -62,5 +62,5 @@ def published(dest: Path) -> PackSite:
 
 
 def visible(dest: Path) -> dict[str, bytes]:
-    """What lies at a destination beside the work."""
+    """What is at a destination apart from the work."""
     return {path: data for path, data in contents(dest).items() if not path.startswith(".wdstools/partial/")}

@@ -1,7 +1,7 @@
 """The command line, held at a known place: ``python -m tests.support.paused_command PLACE ARGUMENTS``.
 
-PLACE is how many shards a pack has noted in its journal, or what the first write of that name is about (``os.rename
-files``). It says so with a line on stderr and waits for a signal, so that a test can stop it there.
+PLACE is the number of shards that a pack has noted in its journal, or what the first write of that name is about
+(``os.rename files``). There it prints a line on stderr and waits for a signal, so that a test can stop it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def pause() -> None:
-    """Say so, and stand still until a signal comes."""
+    """Say so, and wait for a signal."""
     sys.stderr.buffer.write(PAUSED)
     sys.stderr.flush()
     while not _told:
@@ -39,7 +39,7 @@ def pause() -> None:
 
 
 def pause_after(records: int) -> None:
-    """Let the packer stand still once it has noted so many finished shards."""
+    """Pause the packer once it has noted this many finished shards."""
     real = PackSite.record
     noted = 0
 

@@ -41,7 +41,7 @@ def segment(marker: int, payload: bytes) -> bytes:
 
 
 def after_start(jpeg: bytes, inserted: bytes) -> bytes:
-    """A JPEG with bytes put in right behind its start-of-image marker."""
+    """A JPEG with bytes inserted right after its start-of-image marker."""
     return jpeg[:2] + inserted + jpeg[2:]
 
 
@@ -55,10 +55,11 @@ def claiming(jpeg: bytes, width: int, height: int) -> bytes:
 
 
 def repeating_scans(times: int) -> bytes:
-    """A legal progressive JPEG in gray of six scans, and one more, of a few bytes, ``times`` over."""
+    """A valid progressive JPEG in gray with six scans, and another one of a few bytes, repeated ``times`` times."""
     image = Image.new("L", (64, 64), 128)
     jpeg = saved(image, "JPEG", progressive=True)
-    # the last scan corrects the coefficients 1 to 63; the first of these sends 1 to 5: said to be exact, it may come again
+    # the last scan corrects the coefficients 1 to 63; the first of these sends 1 to 5: said to be exact, it may come
+    # again
     at = jpeg.index(bytes((1, 5, 0x02)))
     start, tables = jpeg.rindex(b"\xff\xda", 0, at), jpeg.rindex(b"\xff\xc4", 0, at)
     end = jpeg.index(b"\xff", at)
@@ -67,7 +68,7 @@ def repeating_scans(times: int) -> bytes:
 
 
 def flat_blocks(across: int, down: int, seed: int = 0) -> bytes:
-    """A whole baseline JPEG of 8x8 squares of one colour each, luma sampled across x down: written bit by bit."""
+    """A complete baseline JPEG of single-coloured 8x8 squares, luma sampled across x down, written bit by bit."""
     draw, bits, last = np.random.default_rng(seed), "", [0, 0, 0]
     for _ in range(16):
         for part, blocks in ((0, across * down), (1, 1), (2, 1)):
@@ -95,7 +96,7 @@ def chunk(kind: bytes, payload: bytes) -> bytes:
 
 
 def png_claiming(width: int, height: int) -> bytes:
-    """A whole PNG in 1-bit gray that inflates to all its claimed pixels, from a few kilobytes."""
+    """A complete PNG in 1-bit gray that inflates to all its claimed pixels from a few kilobytes."""
     deflate = zlib.compressobj(9)
     row = bytes(1 + (width + 7) // 8)
     data = b"".join(deflate.compress(row * min(512, height - top)) for top in range(0, height, 512)) + deflate.flush()

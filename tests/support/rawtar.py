@@ -1,4 +1,4 @@
-"""Tar headers written field by field, so that every field can lie and the header sum still holds."""
+"""Tar headers written field by field, so that every field can be wrong and the header sum still right."""
 
 from __future__ import annotations
 

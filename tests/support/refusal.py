@@ -1,4 +1,4 @@
-"""For laws that allow two answers: a value, or a refusal that is announced."""
+"""For laws that allow two answers: a value, or a documented refusal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def or_refused(code: str) -> Iterator[None]:
-    """Accept an error of wdstools with this code in place of what the block asserts; anything else is a failure."""
+    """Accept a wdstools error with this code instead of what the block asserts; anything else is a failure."""
     try:
         yield
     except WdsError as error:

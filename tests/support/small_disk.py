@@ -1,4 +1,4 @@
-"""A real file system that is small: a tmpfs, where the tests may mount one."""
+"""A small real file system: a tmpfs, if the tests may mount one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def small_disk(place: Path, kilobytes: int) -> Iterator[Path]:
-    """Mount a tmpfs of this size at ``place``; skips the test where that is not allowed, and fails in CI."""
+    """Mount a tmpfs of this size at ``place``; without permission the test skips, or fails in CI."""
     place.mkdir()
     if sys.platform != "linux" or os.geteuid() != 0 or shutil.which("mount") is None:
         missing("mounting a small file system needs Linux, root and the program mount")
@@ -42,5 +42,5 @@ def grow(place: Path, kilobytes: int) -> None:
 
 
 def set_read_only(place: Path) -> None:
-    """Let nothing be written to a mounted small disk any more."""
+    """Make a mounted small disk read-only."""
     subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)

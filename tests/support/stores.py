@@ -1,4 +1,4 @@
-"""Every kind of store that the conformance suites run over, each with nothing in it."""
+"""Every kind of store that the conformance suites run on, each empty."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 NEAR_KINDS = ("memory", "local", "local-url")
 _SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("localstack", "azurite")]
-#: rclone is no store to rely on (it ignores ranges): it has tests of its own.
+#: rclone is not reliable as a store (it ignores ranges): it has its own tests.
 ALL_KINDS = (*NEAR_KINDS, "swift", "google", *_SLOW)
 
 
 def make_store(kind: str, folder: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """A store with nothing in it; servers are started when they are first needed."""
+    """An empty store; servers are started when they are first needed."""
     if kind == "memory":
         return MemoryStore()
     if kind in ("local", "local-url"):
@@ -33,7 +33,7 @@ def make_store(kind: str, folder: Path, request: pytest.FixtureRequest, monkeypa
 def make_remote(
     kind: str, folder: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> RemoteStore:
-    """The same as a RemoteStore."""
+    """An empty store as a RemoteStore."""
     if kind in NEAR_KINDS:
         return remote(make_store(kind, folder, request, monkeypatch))
     server: Any = request.getfixturevalue(kind)

@@ -1,4 +1,4 @@
-"""Datasets for readers: small canonical ones, damaged ones, and ones in a store of objects."""
+"""Datasets for readers: small canonical ones, damaged ones, and ones in an object store."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def batch_keys(dataset: Dataset, **options: Any) -> list[list[str]]:
 
 
 def flip(dataset: Dataset, split: str, number: int, member: str = "jpg") -> str:
-    """Flip a bit in the middle of a member of one sample; gives its key."""
+    """Flip a bit in the middle of a member of one sample; returns its key."""
     shard, entries = 0, dataset.manifest.splits[split]
     while number >= entries[shard].samples:
         number -= entries[shard].samples
@@ -78,7 +78,7 @@ def flip_at(dataset: Dataset, split: str, shard: int, place: int) -> None:
 
 
 def open_files() -> set[str]:
-    """What this process has open, by number and path; the listing's own is gone when it is asked for."""
+    """The open files of this process, by number and path; the one of the listing itself is closed by then."""
     return {f"{fd} {os.readlink(f'/proc/self/fd/{fd}')}" for fd in os.listdir("/proc/self/fd") if _is_open(fd)}
 
 
@@ -87,5 +87,5 @@ def _is_open(fd: str) -> bool:
 
 
 def decoding_threads() -> list[threading.Thread]:
-    """Threads of ours that run."""
+    """The decoding threads that are running."""
     return [thread for thread in threading.enumerate() if thread.name.startswith("wdstools")]

@@ -1,4 +1,4 @@
-"""The package's modules as syntax trees, parsed once for all tests that look at the code."""
+"""The package's modules as syntax trees, parsed once for all tests that inspect the code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Module(NamedTuple):
 
 @functools.cache
 def modules() -> tuple[Module, ...]:
-    """All modules. Half a million nodes: the collector never looks at them again."""
+    """All modules: half a million nodes, which the garbage collector never scans again."""
     gc.collect()
     gc.disable()
     try:

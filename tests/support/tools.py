@@ -1,4 +1,4 @@
-"""The programs and libraries that the tests compare with: skipped where they are missing, but never in CI."""
+"""The programs and libraries that the tests compare with: without them tests skip, but never in CI."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def need_module(name: str) -> Any:
 
 
 def missing(reason: str) -> NoReturn:
-    """Skip, and fail where the environment variable CI is set."""
+    """Skip the test, or fail if the environment variable CI is set."""
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)

@@ -1,4 +1,4 @@
-"""A function as a user without privileges runs it: permissions hold for root too, in one thread."""
+"""Run a function like an unprivileged user: permissions apply even to root, in one thread."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _Result = TypeVar("_Result")
 
 
 def unprivileged(function: Callable[[], _Result]) -> _Result:
-    """What the function gives where permissions hold."""
+    """The result of the function where permissions apply."""
     if os.geteuid() != 0:
         return function()
     if sys.platform != "linux":

@@ -1,4 +1,4 @@
-"""One small valid file of each kind that a parser reads: what mutation starts from."""
+"""A small valid file of each kind that a parser reads, from which mutation starts."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def a_zip(*, zip64: bool = False) -> bytes:
 
 
 def a_manifest() -> bytes:
-    """A manifest of one shard, with fields that nobody knows."""
+    """A manifest of one shard, with unknown fields."""
     entry = ShardEntry(shard_path("train", 0), 10_240, 3, "a" * 64, "b" * 32, "c" * 8, "d" * 16, "e" * 64)
     return dumps(
         Manifest("näme", 1, ("x", "y"), ("jpg", "txt"), 0, {"train": (entry,)}, extra={"more": [1, {"a": None}]})

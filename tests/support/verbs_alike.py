@@ -1,4 +1,4 @@
-"""The verbs that do work, one after the other on one small dataset: what they give must not depend on who works."""
+"""All verbs, one after another on a small dataset: their results must not depend on the executor."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def make_images(folder: str, samples: int = 120) -> str:
 
 
 def damage(folder: str) -> list[str]:
-    """Flips bytes in one shard and deletes another; gives their names."""
+    """Flip bytes in one shard and delete another; returns their names."""
     shards = sorted(name for name in os.listdir(f"{folder}/train") if name.endswith(".tar"))
     with open(f"{folder}/train/{shards[0]}", "r+b") as file:
         file.seek(700)
@@ -34,7 +34,7 @@ def damage(folder: str) -> list[str]:
 
 
 def run_verbs(source: str, folder: str, executor: Executor | None) -> dict[str, Any]:
-    """What each verb gives, by its name; ``folder`` must not exist."""
+    """The result of each verb, by name; ``folder`` must not exist."""
     os.makedirs(folder)
     place = f"{folder}/shards"
     packed = wt.pack(source, place, executor=executor, shard_samples=25, name="alike")
@@ -61,7 +61,7 @@ def run_verbs(source: str, folder: str, executor: Executor | None) -> dict[str, 
 
 
 def must_find(found: dict[str, Any]) -> None:
-    """The verbs had something to find."""
+    """Assert that the verbs had something to find."""
     assert found["verify"][0] == ()
     assert found["verify"][1]["shards"] > 4
     assert found["duplicates"]

@@ -1,4 +1,4 @@
-"""The page of ``view`` as a user has it: a server that was started by the command, and what it answers."""
+"""The page of ``view`` as a user gets it: a server started by the command, and its answers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Answer:
 
 @dataclass
 class Viewing:
-    """A page that is served: ``url`` is its address."""
+    """A page being served; ``url`` is its address."""
 
     url: str
     process: Process
@@ -73,7 +73,7 @@ class Viewing:
             connection.close()
 
     def samples(self, **given: Any) -> Any:
-        """A part of the gallery once the search is over."""
+        """A part of the gallery, once the search is done."""
         for _ in range(200):
             found = self.ask("api/samples", **given)
             assert found.status == 200, found.body
@@ -82,7 +82,7 @@ class Viewing:
         raise AssertionError("the search does not end")
 
     def end(self) -> tuple[int, str, str]:
-        """Interrupt it: exit code, what it printed, and what it said on stderr."""
+        """Interrupt the command; returns exit code, stdout and stderr."""
         self.process.send_signal(signal.SIGINT)
         out, err = self.process.communicate(timeout=60)
         assert self.process.returncode is not None
@@ -108,7 +108,7 @@ def viewing(
 
 
 def write_index_alone(folder: Path, shards: int, samples: int) -> Path:
-    """A dataset of many samples of which only manifest and indexes are there: no shard has a byte."""
+    """A dataset of many samples that has only manifest and indexes: the shards are empty."""
     (folder / ".wdstools/index").mkdir(parents=True)
     entries = []
     for shard in range(shards):

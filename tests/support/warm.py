@@ -1,8 +1,8 @@
-"""Commands from a process that has loaded everything already: it forks one whenever it is asked to.
+"""Commands from a process that has already loaded everything and forks one on each request.
 
-A command of a few images spends most of its time on reading numpy, pyarrow, typer and wdstools from disk. Here that is
-done once; every command is a process of its own all the same, with its own arguments, folder, environment, pipes, signals
-and end. That modules load by themselves, in whatever order commands ask for them, is what test_cold_start is for;
+A command on a few images spends most of its time reading numpy, pyarrow, typer and wdstools from disk. Here that
+happens only once; every command is still a process of its own, with its own arguments, folder, environment, pipes,
+signals and end. test_cold_start checks that modules load by themselves, in whatever order commands need them;
 ``tests.support.command`` starts cold what needs more than a fork (another locale, limits, preloaded libraries).
 """
 
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 REPOSITORY = Path(__file__).parents[2]
-#: Read when a module is loaded, or by Python when it starts: a command for which one of these differs is started cold.
+#: Variables read when a module is loaded or when Python starts: a command for which one differs is started cold.
 READ_AT_START = (
     *("PYTHON", "LD_", "DYLD_", "LC_", "LANG", "TZ", "OMP_", "OPENBLAS_", "MKL_", "NUMBA_", "ARROW_", "MALLOC_"),
     *("TYPER_", "_TYPER", "TERMINAL_WIDTH", "FORCE_", "PY_COLORS", "GITHUB_ACTIONS", "NO_COLOR"),
     "_WDSTOOLS_COMPLETE",
 )
-#: What commands load of others, sooner or later. What is missing here is only slower.
+#: Libraries that commands load sooner or later. One that is missing here only makes them slower.
 LIBRARIES = (
     *("typer", "typer.main", "typer.rich_utils", "rich.console", "rich.progress", "rich.table", "rich.panel"),
     *("rich.markdown", "rich.traceback", "rich.columns", "click.shell_completion", "shellingham"),
@@ -70,7 +70,7 @@ LIBRARIES = (
 
 
 class Command:
-    """A command at work, with as much of ``subprocess.Popen`` as the tests use."""
+    """A running command, with as much of ``subprocess.Popen`` as the tests use."""
 
     def __init__(
         self, pid: int, ends: IO[bytes], pipes: tuple[IO[bytes] | None, IO[bytes] | None, IO[bytes] | None]
@@ -104,13 +104,13 @@ class Command:
         return self.returncode
 
     def poll(self) -> int | None:
-        """Its exit code, or None while it is at work."""
+        """Its exit code, or None while it is running."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             return self.wait(0)
         return None
 
     def communicate(self, given: bytes | None = None, timeout: float | None = None) -> tuple[bytes, bytes]:
-        """Everything it says, until it and whatever it has started have closed their ends."""
+        """All its output, until it and everything it has started have closed their ends."""
         said: dict[str, bytes] = {}
         work = [threading.Thread(target=self._give, args=(given or b"",), daemon=True)]
         pipes = [(name, pipe) for name in ("stdout", "stderr") if (pipe := getattr(self, name)) is not None]
@@ -133,12 +133,12 @@ class Command:
                 self.stdin.close()
 
     def send_signal(self, number: int) -> None:
-        """To the command, if it is still there."""
+        """Send a signal to the command, if it is still running."""
         if self.poll() is None:
             os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """The command and what it has started, which are one process group."""
+        """Kill the command and what it has started, which are one process group."""
         if self.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
@@ -150,7 +150,7 @@ def _take(name: str, pipe: IO[bytes], said: dict[str, bytes]) -> None:
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """The environment without what the user of the tests has set for the tool or for colours."""
+    """The environment without the user's own settings for the tool or for colours."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("WDSTOOLS_", "FORCE_COLOR"))}
     return {**kept, "NO_COLOR": "1", "COLUMNS": "200", **extra}
 
@@ -203,12 +203,12 @@ class _Starter:
             )
 
     def end(self) -> None:
-        """Let it go."""
+        """Close the connection, which ends the process."""
         self._line.close()
         self._process.wait()
 
     def start(self, module: str, arguments: list[str], env: dict[str, str], cwd: str) -> Command:
-        """Ask for a command and hear its process id."""
+        """Request a command; returns its process id."""
         ends = [os.pipe() for _ in range(4)]
         ours = [ends[0][1], ends[1][0], ends[2][0], ends[3][0]]
         theirs = [ends[0][0], ends[1][1], ends[2][1], ends[3][1]]
@@ -227,7 +227,7 @@ class _Starter:
 
 
 def _serve(line: socket.socket) -> tuple[list[int], list[Any]] | None:
-    """Fork a command for every request, and say how each ended. Returns a request in the command's process."""
+    """Fork a command for every request, and report how each ended. Returns the request in the command's process."""
     woken, wake = os.pipe()
     for end in (woken, wake):
         os.set_blocking(end, False)
@@ -274,7 +274,7 @@ def _reap(running: dict[int, int]) -> None:
 
 
 def _receive(line: socket.socket) -> tuple[list[int], list[Any]] | None:
-    """The ends of four pipes, and what to run; None when nobody is there any more."""
+    """The ends of four pipes, and what to run; None when the tests are gone."""
     size, ends, _, _ = socket.recv_fds(line, 8, 4)
     if not size:
         return None
@@ -285,7 +285,7 @@ def _receive(line: socket.socket) -> tuple[list[int], list[Any]] | None:
 
 
 def _become(ends: list[int], request: list[Any]) -> None:
-    """Be the process that was asked for, up to the end of it."""
+    """Become the requested process, until it ends."""
     module, arguments, env, cwd = request
     os.setpgid(0, 0)
     os.chdir(cwd)
@@ -325,7 +325,7 @@ def _become(ends: list[int], request: list[Any]) -> None:
 
 
 def _code_of(end: SystemExit) -> int:
-    """What Python makes of an exit code."""
+    """The exit code that Python makes of a SystemExit."""
     if end.code is None or isinstance(end.code, int):
         return end.code or 0
     print(end.code, file=sys.stderr)  # noqa: T201
@@ -333,7 +333,7 @@ def _code_of(end: SystemExit) -> int:
 
 
 def _end(code: int) -> NoReturn:
-    """End as Python does, but take no module apart: with all the libraries that costs more than most commands."""
+    """End as Python does, but without tearing down modules, which costs more than most commands."""
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     try:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Square:
-    """A value of our own kind, as executors carry them."""
+    """A value of a class of our own, like those that executors carry."""
 
     number: int
     square: int
@@ -48,12 +48,12 @@ def fail_with_report(number: int, tick: Tick) -> int:
 
 
 def stumble(number: int, tick: Tick) -> int:
-    """A bug: an exception that nobody announced."""
+    """A bug: an undocumented exception."""
     return 1 // number
 
 
 def die_on_odd(number: int, tick: Tick) -> int:
-    """Odd numbers end the process as the kernel does when memory is short."""
+    """Odd numbers end the process as the kernel does when memory runs out."""
     if number % 2:
         os.kill(os.getpid(), signal.SIGKILL)
     return number
@@ -96,14 +96,14 @@ def tick_and_wait(item: str, tick: Tick) -> int:
 
 
 def announce_and_work_for_ever(number: int, tick: Tick) -> Any:
-    """Says that it works, and does not stop."""
+    """Reports that it is running, and never stops."""
     os.write(1, b"working\n")
     while True:
         signal.pause()
 
 
 def _mark(folder: str, name: str) -> int:
-    """Notes that an item has been begun; gives for which time."""
+    """Notes that an item was begun; returns how often so far."""
     with open(os.path.join(folder, name), "ab", buffering=0) as file:
         file.write(b".")
         return file.tell()
@@ -119,7 +119,7 @@ def count_and_fail(item: tuple[str, str], tick: Tick) -> int:
 
 
 def die_at_first(item: tuple[str, int], tick: Tick) -> int:
-    """Every third item is killed in the middle, the first time that it is begun; each has three ticks."""
+    """Every third item is killed halfway the first time that it is begun; each has three ticks."""
     folder, number = item
     attempt = _mark(folder, str(number))
     tick(2)
@@ -139,7 +139,7 @@ def count_and_die_on_odd(item: tuple[str, int], tick: Tick) -> int:
 
 
 class Numbers:
-    """A value whose array the workers of a host read in one place."""
+    """A value whose array all workers of a host read in one place."""
 
     travels_once = True
     lies_once = True
@@ -149,7 +149,7 @@ class Numbers:
 
 
 def where_it_lies(item: tuple[Numbers, str, int, int], tick: Tick) -> tuple[int, str, bool, int]:
-    """Process, memory of the array, whether it can be written, and its sum; all items of the folder are done at once."""
+    """Process, memory of the array, whether it is writable, and its sum; all items of the folder run at the same time."""
     numbers, folder, number, count = item
     Path(folder, str(number)).touch()
     while len(os.listdir(folder)) < count:
@@ -159,7 +159,7 @@ def where_it_lies(item: tuple[Numbers, str, int, int], tick: Tick) -> tuple[int,
 
 
 def mapping_of(address: int) -> str:
-    """The file whose memory lies at an address, as device and inode, where the memory is shared."""
+    """The file mapped at an address, as device and inode, if that memory is shared."""
     with open("/proc/self/maps", encoding="utf-8") as maps:
         for line in maps:
             span, permissions, _, device, inode, *_ = line.split()

@@ -1,4 +1,4 @@
-"""Every call that changes a file system, counted; at the chosen one something happens instead, or right after."""
+"""Count every call that changes a file system; at a chosen one, something happens instead or right after."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Functions of ``os`` through which files are made, filled, named and removed.
+#: Functions of ``os`` that create, fill, rename and remove files.
 WRITING = ("write", "fsync", "rename", "unlink", "mkdir", "rmdir", "ftruncate", "copy_file_range", "sendfile")
 WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
@@ -17,8 +17,8 @@ WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 class WritePoints:
     """Counts the calls; at number ``stop`` calls ``act``: before the real one, or ``after`` it.
 
-    Only calls that are named with ``about`` count: the function, and what it is about, as ``os.rename a/b``;
-    a line's end after it makes it the whole name.
+    With ``about``, only calls with that name count: the function and its subject, like ``os.rename a/b``; a line break
+    after it makes it the whole name.
     """
 
     def __init__(self, stop: int, act: Callable[[], None], *, after: bool = False, about: str = "") -> None:

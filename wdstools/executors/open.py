@@ -38,9 +38,8 @@ def open_executor(
     Args:
         kind: ``serial`` works in the caller's thread, one item after another. ``threads`` are for work that waits for
             storage or network, ``processes`` for work that computes. ``ray`` is a cluster: see ``RayExecutor``.
-        jobs: How many workers. One worker on this machine means serial work. Default: one, and on a cluster as many as
-        it
-            has room for.
+        jobs: How many workers. One worker on this machine means serial work. Default: one, and on a cluster as
+            many as it has room for.
         preload: Modules that worker processes will need: each imports them at its start, while the caller continues.
         ray_address: The cluster for ``ray``. Default: the one that runs on this machine, or one that is started here.
 
@@ -50,7 +49,7 @@ def open_executor(
     Raises:
         UsageError: The kind is unknown, or ``jobs`` is less than 1; for ``ray``, as ``RayExecutor`` raises it.
         StoreError: A worker process cannot be started (``no-worker``), or the cluster cannot be reached
-        (``no-cluster``).
+            (``no-cluster``).
     """
     from wdstools.executors import local
 

@@ -51,9 +51,8 @@ _SPLIT_RE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 class ShardEntry:
     """One shard as the manifest lists it. Digests are lower-case hexadecimal; ``rows`` is ``index.rows_digest``.
 
-        ``values`` is ``index.values_digest``, or "" in a manifest by an older writer: then nothing proves these
-        columns. In a
-    foreign dataset a digest that was not computed is "" (without ``xxh3_128`` the index's digests are 0), and
+    ``values`` is ``index.values_digest``, or "" in a manifest by an older writer: then nothing proves these columns. In
+    a foreign dataset a digest that was not computed is "" (without ``xxh3_128`` the index's digests are 0), and
     ``encoding`` may be ``tar.gz`` or ``tar.zst``: offsets then refer to the unpacked tar.
     """
 

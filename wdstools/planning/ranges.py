@@ -133,8 +133,7 @@ class RangedPlanning:
         self.decided = decide_members(listing, options)
         self.skips: list[Skip] = list(listing.skips)
         self.notes: list[str] = []
-        #: Splits of the source with no samples left: with ``like``, the dataset still has shards of them, which are
-        #: empty.
+        #: Splits of the source with no samples left: with ``like``, the dataset still has shards of them, but empty.
         self.emptied: set[str] = set()
 
     def plan(self) -> tuple[RangedPlan, list[str]]:

@@ -169,7 +169,7 @@ def _in_bucket(
 
     if chosen["name_encoding"] is not None or chosen["follow_links"]:
         name = "name_encoding" if chosen["name_encoding"] is not None else "follow_links"
-        raise UsageError(f"{option(name)} does nothing for a bucket", code="option-idle", where=option(name))
+        raise UsageError(f"{option(name)} has no effect for a bucket", code="option-idle", where=option(name))
     if chosen["recipe"] is None and chosen["image"] is None:
         listing = listed(url)
         embedded = embedded_at(url, listing)
@@ -189,12 +189,12 @@ def _in_bucket(
 
 
 def _refuse_idle(chosen: LayoutChoices, kind: str, path: str) -> None:
-    """Raise UsageError for an option that does nothing for this kind of source."""
+    """Raise UsageError for an option that has no effect for this kind of source."""
     usual = settle(LayoutChoices, {})
     for name in _IDLE[kind]:
         if chosen[name] != usual[name]:  # type: ignore[literal-required]
             raise UsageError(
-                f"{option(name)} does nothing for {kind}", code="option-idle", where=option(name), got=path
+                f"{option(name)} has no effect for {kind}", code="option-idle", where=option(name), got=path
             )
 
 

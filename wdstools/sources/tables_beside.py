@@ -102,7 +102,7 @@ class Tables:
             where = option(f"{meaning}_column")
             if not self._columns:
                 raise UsageError(
-                    "there is no table, so this option does nothing", code="option-idle", where=where, got=asked
+                    "there is no table, so this option has no effect", code="option-idle", where=where, got=asked
                 )
             if asked.lower() not in there:
                 listed = "; ".join(f"{path}: {', '.join(names)}" for path, names in self._columns.items())

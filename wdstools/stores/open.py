@@ -77,7 +77,7 @@ def open_store(address: StrPath | Url) -> Store:
         The store; nothing has been read yet.
 
     Raises:
-                    UsageError: No store handles the scheme (``store-unknown``), or the extra is not installed
+        UsageError: No store handles the scheme (``store-unknown``), or the extra is not installed
             (``extra-missing``).
     """
     from wdstools.stores.local import LocalStore

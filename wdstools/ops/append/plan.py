@@ -317,7 +317,7 @@ def _options(dataset: Dataset, made: MadeWith, chosen: AppendChoices) -> PackOpt
     action = chosen["duplicates"] or before.chosen("action", ("keep", "drop"), "keep")
     if chosen["level"] is not None and action == "keep":
         raise UsageError(
-            f"{option('level')} does nothing without {option('duplicates', 'drop')}",
+            f"{option('level')} has no effect without {option('duplicates', 'drop')}",
             code="option-idle",
             where=option("level"),
         )

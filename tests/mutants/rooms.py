@@ -10,7 +10,8 @@ ROOMS = ("wdstools/formats", "wdstools/reader/order.py", "wdstools/landing", "wd
 _TESTS = {
     "properties": "*",
     "golden": "*",
-    "unit": "arrow_arrays bounds cards checks_lone checks_of_one_shard checks_salvage column_files extract_names findings "
+    "unit": "arrow_arrays bounds cards checks_change checks_columns checks_lone checks_metadata checks_of_one_shard "
+    "checks_salvage checks_signature checks_sums column_files extract_names findings "
     "first_bytes foreign_splits hash_files kept_values landing_answers landing_bucket landing_inside landing_journal "
     "landing_new_folder landing_scratch landing_site landing_staging landing_taken_back options parquet_files "
     "parquet_pages planning_by_names planning_compiling planning_duplicates planning_images planning_made_with "

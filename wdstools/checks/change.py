@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,17 +27,15 @@ def explain_change(dataset: Dataset, report: Report) -> Report:
         return report
     try:
         later = loads(get_whole(dataset.shards, MANIFEST_PATH, MAX_MANIFEST_BYTES))
-        history = json.loads(get_whole(dataset.shards, PROVENANCE_PATH)).get("history", [])
-        roots = [change["previous_root"] for change in history]
-        since = history[roots.index(dataset.root) :] if dataset.root in roots else []
-    except (StoreError, FormatError, ValueError, AttributeError, KeyError, TypeError):
+        counts = _counts_since(dataset.root, json.loads(get_whole(dataset.shards, PROVENANCE_PATH)))
+    except (StoreError, FormatError, ValueError, AttributeError, KeyError, TypeError, OverflowError, RecursionError):
         return report
     if later.root == dataset.root:
         return report
     changed = _changed(dataset.manifest, later)
-    if since:
+    if counts is not None:
         kept = tuple(f for f in report.findings if f.path not in changed)
-        return replace(report, findings=(_replaced(dataset, later, since), *kept))
+        return replace(report, findings=(_replaced(dataset, later, counts), *kept))
     if read_list(dataset.shards)[0].get(MANIFEST_PATH) != later.root:
         return report  # its own checksum list does not have that manifest, so the manifest is damaged
     if not changed.intersection(finding.path for finding in report.findings):
@@ -44,6 +43,18 @@ def explain_change(dataset: Dataset, report: Report) -> Report:
     theirs = {entry.path for _, entry in later.shards}
     kept = tuple(f for f in report.findings if f.path not in changed and not (f.kind == "extra" and f.path in theirs))
     return replace(report, findings=(_another(dataset, later), *kept))
+
+
+def _counts_since(root: str, provenance: Any) -> Counter[str] | None:
+    """How many samples the changes since a version were of, by what was done; None if the history does not name it."""
+    history = provenance.get("history", [])
+    roots = [change["previous_root"] for change in history]
+    if root not in roots:
+        return None
+    counts: Counter[str] = Counter()
+    for change in history[roots.index(root) :]:
+        counts[str(change.get("action"))] += int(change.get("samples", 0))
+    return counts
 
 
 def _changed(before: Manifest, after: Manifest) -> set[str]:
@@ -64,10 +75,7 @@ def _another(dataset: Dataset, there: Manifest) -> Finding:
     )
 
 
-def _replaced(dataset: Dataset, later: Manifest, since: list[dict[str, Any]]) -> Finding:
-    counts = {"remove": 0, "append": 0}
-    for change in since:
-        counts[str(change.get("action"))] = counts.get(str(change.get("action")), 0) + int(change.get("samples", 0))
+def _replaced(dataset: Dataset, later: Manifest, counts: Counter[str]) -> Finding:
     came = f" and {counts['append']:,} added" if counts["append"] else ""
     difference = dataset.manifest.totals["samples"] - later.totals["samples"]
     return Finding(

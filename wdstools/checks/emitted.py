@@ -53,7 +53,7 @@ def check_emitted(dataset: Dataset, emitted: Emitted) -> Iterator[Finding]:
                 cause="emitted-missing",
             )
             continue
-        except StoreError as error:
+        except (StoreError, FormatError) as error:
             yield Finding("unreadable", path, error.message, got=error.code, cause=error.code)
             continue
         if found != digest:

@@ -265,8 +265,7 @@ def find_flipped_bit(data: bytes, sha256: str) -> int | None:
 def _field_near(data: bytes, at: int) -> str:
     """The JSON key before a byte, for people."""
     before = data[:at].decode("utf-8", "replace")
-    quoted = before.rsplit('":', 1)[0]
-    name = quoted.rsplit('"', 1)[-1] if '":' in before else ""
+    name = before.rpartition('":')[0].rpartition('"')[2]
     line = before.count("\n") + 1
     return f"field {json.dumps(name)} on line {line}" if name else f"line {line}"
 

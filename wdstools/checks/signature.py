@@ -136,11 +136,7 @@ def signed_by(dataset: Dataset, key: PublicKey) -> Dataset:
     key, but is not.
     """
     reasons: list[tuple[str, str]] = []
-    seen: set[bytes] = set()
     for where, data in bundles_there(dataset, key.path, reasons):
-        if data in seen:
-            continue
-        seen.add(data)
         reason = _wrong(data, dataset, key)
         if reason is None:
             return replace(dataset, anchored=True, signer=str(key), readers={})

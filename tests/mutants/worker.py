@@ -193,7 +193,7 @@ class Parent:
         self._out = os.fdopen(os.dup(1), "w")
         quiet = os.open(os.devnull, os.O_RDWR)
         os.dup2(quiet, 1)
-        self._scratch = tempfile.mkdtemp(prefix="wdstools-mutants-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT"))
+        self._scratch = tempfile.mkdtemp(prefix="m-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT"))
         os.chmod(self._scratch, 0o755)  # noqa: S103  some tests are run as another user
         self._limit = Limit()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -47,7 +48,7 @@ class S3Server:
 
     def new_bucket(self) -> str:
         """The name of a bucket with nothing in it, made now."""
-        name = f"bucket-{next(_NUMBERS)}"
+        name = f"bucket-{os.getpid()}-{next(_NUMBERS)}"  # processes forked from one may share a server
         self.client().create_bucket(Bucket=name)
         return name
 

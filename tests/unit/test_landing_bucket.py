@@ -18,7 +18,9 @@ from wdstools.stores.open import remote
 from wdstools.stores.wrapper import Wrapper
 
 if TYPE_CHECKING:
-    from wdstools.stores.base import ObjectInfo, RemoteStore
+    from collections.abc import Callable
+
+    from wdstools.stores.base import Body, ObjectInfo, RemoteStore
 
 PLAN, OTHER = "0" * 32, "1" * 32
 SHARD = "train/train-000000.tar"
@@ -246,3 +248,86 @@ def test_who_lost_the_claim_publishes_nothing() -> None:
         site.publish(FILES, {SHARD: len(WHOLE[SHARD])})
     assert MANIFEST_PATH not in _held(store)
     assert read_note(store, note_path(PLAN, SHARD))[BEGUN].keys() == {SHARD, INDEX}
+
+
+class Meddled(Odd):
+    """A store where somebody else acts just before the claim is read for the last time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.act: Callable[[RemoteStore], None] | None = None
+
+    def open_body(self, key: str, start: int = 0, length: int | None = None, *, etag: str = "") -> Body:
+        """As said above."""
+        if key == PACK_CLAIM_PATH and self.act is not None:
+            self.act(self.within)
+            self.act = None
+        return super().open_body(key, start, length, etag=etag)
+
+
+@pytest.mark.parametrize("manifest", [FILES[MANIFEST_PATH], b"of somebody", b"A MANIFEST"])
+@pytest.mark.parametrize("claim", [True, False])
+def test_who_published_meanwhile_is_another_unless_it_is_the_same_dataset(manifest: bytes, claim: bool) -> None:
+    store = Meddled()
+    site = _begun(store)
+    _made(store)
+
+    def publish_first(within: RemoteStore) -> None:
+        within.put_data(MANIFEST_PATH, manifest)
+        if not claim:
+            within.delete(PACK_CLAIM_PATH)
+
+    store.act = publish_first
+    if manifest == FILES[MANIFEST_PATH]:
+        site.publish(FILES, {SHARD: len(WHOLE[SHARD])})
+        assert _held(store) == WHOLE
+        return
+    with pytest.raises(BusyError) as caught:
+        site.publish(FILES, {SHARD: len(WHOLE[SHARD])})
+    assert "another process" in str(caught.value)
+    assert _held(store)[MANIFEST_PATH] == manifest
+    assert note_path(PLAN, SHARD) in _held(store)
+
+
+def test_a_manifest_that_is_another_when_all_is_done_is_told() -> None:
+    class Replacing(Odd):
+        def put_data(self, key: str, data: bytes, *, only_if: str = ANYTHING) -> ObjectInfo:
+            return super().put_data(key, data.swapcase() if key == MANIFEST_PATH else data, only_if=only_if)
+
+    store = Replacing()
+    site = _begun(store)
+    _made(store)
+    with pytest.raises(BusyError):
+        site.publish(FILES, {SHARD: len(WHOLE[SHARD])})
+    assert PACK_CLAIM_PATH in _held(store)
+
+
+def test_small_files_of_an_earlier_run_are_replaced_and_noted_before_they_are_stored() -> None:
+    store = Odd()
+    site = _begun(store)
+    _made(store)
+    for data in (b"first", b"second"):
+        site.add("more", "SHA256SUMS", data)
+        assert read_note(store, note_path(PLAN, "more"))[BEGUN] == {"SHA256SUMS": sha256_hex(data)}
+        assert store.get("SHA256SUMS") == data
+    write_note(store, note_path(PLAN, "files"), {"README.md": sha256_hex(b"an older card")})
+    store.put_data("README.md", b"an older card")
+    site.publish(FILES, {SHARD: len(WHOLE[SHARD])})
+    assert _held(store) == {**WHOLE, "SHA256SUMS": b"second"}
+
+
+def test_what_came_at_the_last_moment_and_is_no_note_stays() -> None:
+    key = f"{PACKING}{OTHER}/train-000000.json"
+
+    class Late(Odd):
+        def put_data(self, path: str, data: bytes, *, only_if: str = ANYTHING) -> ObjectInfo:
+            if path == MANIFEST_PATH:
+                self.put_data(key, b"mine")
+            return super().put_data(path, data, only_if=only_if)
+
+    store = Late()
+    site = _begun(store)
+    _made(store)
+    with pytest.raises(StoreError) as caught:
+        site.publish(FILES, {SHARD: len(WHOLE[SHARD])})
+    assert (caught.value.code, store.get(key)) == ("scratch-not-ours", b"mine")

@@ -123,7 +123,10 @@ def test_what_somebody_else_stored_is_named_and_stays(key: str) -> None:
     store.put_data(key, b"mine")
     with pytest.raises(StoreError) as caught:
         _begun(store)
-    assert caught.value.code == "destination-not-empty"
+    assert (caught.value.code, caught.value.hint) == (
+        "destination-not-empty",
+        "choose a new prefix; nothing was changed",
+    )
     store.delete(key)
     site = _begun(store)
     _made(store)
@@ -210,6 +213,7 @@ def test_a_manifest_that_nobody_noted_is_a_strangers_and_the_notes_stay() -> Non
         with pytest.raises(StoreError) as caught:
             _begun(store, plan)
         assert (caught.value.code, _held(store)) == ("destination-not-empty", before)
+        assert caught.value.hint.startswith("wdstools verify")  # it may be a dataset
 
 
 @pytest.mark.parametrize("lost", [SHARD, INDEX])

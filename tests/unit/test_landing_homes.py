@@ -21,10 +21,10 @@ from wdstools.stores.open import remote
 from wdstools.stores.wrapper import Wrapper
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from wdstools.landing.notes import Line
-    from wdstools.stores.base import ObjectInfo
+    from wdstools.stores.base import Body, ObjectInfo
 
 KEY = b"of this user"
 NOTE = note_path(PLAN, SHARD)
@@ -57,7 +57,7 @@ class Faulty(Wrapper):
         del digests
         return self.put_data(key, Path(path).read_bytes(), only_if=only_if)
 
-    def open_body(self, key: str, start: int = 0, length: int | None = None, *, etag: str = "") -> Iterator[memoryview]:
+    def open_body(self, key: str, start: int = 0, length: int | None = None, *, etag: str = "") -> Body:
         """Note what is read."""
         self.read.append(key)
         return super().open_body(key, start, length, etag=etag)
@@ -155,7 +155,7 @@ def test_a_file_beside_shards_is_noted_before_it_is_stored(is_copied: bool) -> N
 
     def put(data: bytes) -> None:
         if is_copied:
-            store.copy = lambda _, key: store.put_data(key, data)  # type: ignore[method-assign]
+            store.copy = lambda _, key: store.put_data(key, data)  # type: ignore[method-assign, assignment]
             home.copy_file("sums", SUMS, sha256_hex(data), store)
         else:
             home.put_file("sums", SUMS, data)

@@ -225,11 +225,13 @@ def test_mixing_is_nothing_without_shuffling_and_all_with_a_permutation() -> Non
     ("name", "bad"), [("shuffle", "yes"), ("seed", -1), ("epoch", 2**64), ("block_samples", 0), ("window_blocks", 0)]
 )
 def test_orders_refuse_what_is_none(name: str, bad: object) -> None:
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError) as caught:
         Order(**{"count": 3, name: bad})  # type: ignore[arg-type]
+    assert (caught.value.where, caught.value.got) == (name, str(bad))
 
 
 @pytest.mark.parametrize("bad", [{"rank": 2}, {"rank": -1}, {"world_size": 0}, {"batch_size": 0}, {"remainder": "x"}])
 def test_sharings_refuse_what_is_none(bad: dict[str, int | str]) -> None:
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError) as caught:
         Sharing(**{"count": 3, "batch_size": 1, "world_size": 2, **bad})  # type: ignore[arg-type]
+    assert [(caught.value.where, caught.value.got)] == [(name, str(value)) for name, value in bad.items()]

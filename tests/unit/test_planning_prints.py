@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import io
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.properties.test_placement_laws import listing_of
+from tests.support.accounting import write_files
 from tests.support.lookalikes import jpeg, scene
-from tests.unit.test_planning_images import Files
-from wdstools.errors import UsageError
+from tests.unit.test_planning_images import Files, Told
+from wdstools import open_dataset, pack
+from wdstools.errors import StoreError, UsageError
 from wdstools.executors.local import Serial
-from wdstools.formats.manifest import MANIFEST_PATH
+from wdstools.formats.manifest import HASHES_FOLDER, MANIFEST_PATH
 from wdstools.planning import prints
 from wdstools.planning.prints import images_with_keys, opened, print_set, proved_of, wide_text
 from wdstools.progress import Silent
+from wdstools.reader.hashes import HashPlace, library_versions
 from wdstools.results import Proved, Skip
 from wdstools.sources.base import SamplesBuilder
 from wdstools.sources.every_image import ImageFile, MoreImages
@@ -71,6 +77,7 @@ def test_every_image_of_a_source_counts_and_those_that_cannot_be_had_are_told(
     keys: list[str],
     splits: list[str],
     unreadable: list[str],
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _found(monkeypatch, samples=samples, more=more)
@@ -83,7 +90,9 @@ def test_every_image_of_a_source_counts_and_those_that_cannot_be_had_are_told(
     assert np.isnan(found.prints.deviation).tolist() == [key == "oslo/s1" for key in keys]
     _found(monkeypatch, samples=samples, more=more)
     wanted = [keys[0], keys[-1], "nobody"]
-    assert list(images_with_keys("folder", wanted)) == [(key, IMAGES[files[key]]) for key in (keys[0], keys[-1])]
+    path = str(tmp_path / "set.zip")
+    (tmp_path / "set.zip").write_bytes(b"")
+    assert list(images_with_keys(path, wanted)) == [(key, IMAGES[files[key]]) for key in (keys[0], keys[-1])]
 
 
 @pytest.mark.parametrize(("samples", "types", "code"), [(False, True, "source-empty"), (True, False, "no-images")])
@@ -141,3 +150,97 @@ def test_texts_of_many_shards_are_one_column() -> None:
     column = wide_text(parts)
     assert (column.type, column.to_pylist()) == (pa.large_string(), ["a", None, "b"])
     assert wide_text([]).to_pylist() == []
+
+
+#: Which picture each is of; one lies on a side by EXIF, and one is cut.
+PICTURES = {"train/b": 1, "train/a": 2, "val/c": 3, "val/turned": 4, "train/cut": 5, "train/again": 1}
+
+
+@pytest.fixture(scope="module", name="place")
+def _place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of images, the dataset of it, and the hashes of either alone."""
+    place = tmp_path_factory.mktemp("prints")
+    files: dict[str, bytes] = {}
+    for name, seed in PICTURES.items():
+        picture, exif = scene(seed, 90, 60), Image.Exif()
+        exif[0x0112] = 6 if seed == 4 else 1
+        sink = io.BytesIO()
+        picture.save(sink, "JPEG", exif=exif, quality=95 if name == "train/again" else 80)
+        files[f"{name}.jpg"] = sink.getvalue()[: 1500 if name == "train/cut" else None]
+    write_files(place / "folder", files)
+    pack(place / "folder", place / "set", check="header", shards=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prints, "_HANDED_AT_ONCE", 4)
+        found = prints.hand_out_images(str(place / "folder"), str(place / "folder.parquet"), Serial(), Silent())
+    assert (found[0], [path for path, _ in found[1]]) == (5, ["train/cut.jpg"])
+    assert prints.hand_out(open_dataset(place / "set"), str(place / "set.parquet"), None) == 5
+    return place
+
+
+@pytest.mark.parametrize("name", ["folder", "folder.parquet", "set", "set.parquet"])
+def test_fingerprints_of_a_set_are_those_of_its_images_wherever_they_are(name: str, place: Path) -> None:
+    found = print_set(str(place / name), None, Serial(), Silent())
+    whole = print_set(str(place / "folder"), None, Serial(), Silent())
+    keys = ["a", "again", "b", "c", "cut", "turned"]
+    assert list(whole.keys) == keys
+    there = [row for row, key in enumerate(keys) if key != "cut" or name.startswith("folder")]
+    assert list(found.keys) == [keys[row] for row in there]
+    assert list(found.splits) == ["val" if key in ("c", "turned") else "train" for key in found.keys]
+    assert np.isnan(found.prints.deviation).tolist() == [key == "cut" for key in found.keys]
+    for array in ("exact", "words", "mirrored", "deviation"):
+        expected = getattr(whole.prints, array)[there]
+        assert np.array_equal(getattr(found.prints, array), expected, equal_nan=array == "deviation")
+    mine = [found.keys.index(key) for key in ("turned", "a", "c")]
+    assert np.array_equal(found.prints.looks(np.array(mine)), whole.prints.looks(np.array([5, 0, 3])))
+    turned, expected = found.prints.turned, whole.prints.turned
+    assert (turned.rows.tolist(), expected.rows.tolist()) == ([len(there) - 1], [5])
+    for array in ("turns", "words", "mirrored"):
+        assert np.array_equal(getattr(turned, array), getattr(expected, array))
+    assert [path for path, _ in found.unreadable] == ["train/cut.jpg"] * (name == "folder")
+    assert (found.dataset is not None) == (found.places is not None) == (name == "set")
+    if found.places is not None and found.dataset is not None:
+        held = {split: list(found.dataset[split].keys()) for split in ("train", "val")}
+        shards = [split for split, _ in found.dataset.manifest.shards]
+        assert [held[shards[shard]][row] for shard, row in found.places.tolist()] == list(found.keys)
+
+
+@pytest.mark.parametrize("name", ["folder.parquet", "set.parquet"])
+def test_a_file_of_hashes_shows_small_gray_pictures(name: str, place: Path) -> None:
+    whole = print_set(str(place / "folder"), None, Serial(), Silent())
+    found = dict(images_with_keys(str(place / name), ["c", "a", "nobody"]))
+    assert list(found) == ["a", "c"]
+    for key, row in (("a", 0), ("c", 3)):
+        with Image.open(io.BytesIO(found[key])) as small:
+            assert np.asarray(small).reshape(-1).tolist() == whole.prints.looks(np.array([row]))[0, :1024].tolist()
+
+
+def test_a_dataset_is_compared_by_its_indexes_alone_where_pixels_are_not_asked_for(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Told()
+    compiled: list[tuple[int, int]] = []
+    monkeypatch.setattr(prints, "compile_hashing", lambda _, *counts: compiled.append(counts))
+    dataset = open_dataset(shutil.copytree(place / "set", tmp_path / "set"))
+    shutil.rmtree(tmp_path / "set" / HASHES_FOLDER)
+    by_index = print_set(dataset, None, Serial(), told, pixels=False)
+    assert (len(by_index.prints.words), len(by_index.prints.deviation), compiled) == (0, 0, [])
+    assert not (tmp_path / "set" / HASHES_FOLDER).exists()
+    by_pixels = print_set(dataset, None, Serial(), told)
+    assert np.array_equal(by_index.prints.exact, by_pixels.prints.exact)
+    assert compiled == [(5, sum(entry.bytes for _, entry in dataset.manifest.shards))]
+    assert told.tasks == [("read indexes", 5, "images"), ("hash images", 5, "images")]
+    assert told.done == 10
+    held = HashPlace.of(dataset, None)
+    for _, entry in dataset.manifest.shards:
+        assert held.read(entry, ["phash"], library_versions(), lambda _: True) is not None
+
+
+def test_hashes_are_not_written_through_a_link_that_leads_elsewhere(place: Path, tmp_path: Path) -> None:
+    shutil.copytree(place / "set", tmp_path / "set")
+    shutil.rmtree(tmp_path / "set" / HASHES_FOLDER)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "set" / HASHES_FOLDER).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StoreError) as caught:
+        prints.hash_place(open_dataset(tmp_path / "set"), None)
+    assert caught.value.code == "path-unsafe"
+    assert prints.hash_place(open_dataset(tmp_path / "set"), str(tmp_path / "cache")).cached

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tarfile
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -39,6 +40,22 @@ def test_it_is_that_of_the_members_with_their_headers_and_padding(
         last = tar.getmembers()[-1]
         end = last.offset_data + -(-last.size // 512) * 512
     assert _estimated(folder) == end // count
+
+
+def test_what_it_opens_it_closes(tmp_path: Path) -> None:
+    folder = write_files(tmp_path / "in", {"1.jpg": tiny_jpeg(1)})
+    listing = wt.open_source(str(folder)).list()
+    found = packable(listing, make_options())
+    reader = listing.opener.open()
+    closed: list[bool] = []
+
+    class Opener:
+        def open(self) -> Any:
+            return SimpleNamespace(stat=reader.stat, close=lambda: closed.append(True))
+
+    assert sample_bytes(found.samples.table, Opener(), found.members) == _estimated(folder)
+    assert closed == [True]
+    reader.close()
 
 
 def test_of_many_samples_few_are_looked_at_and_those_that_are_gone_do_not_count(

@@ -31,7 +31,7 @@ def test_lines_are_those_of_the_whole_text(
     path = tmp_path / "list.txt"
     path.write_bytes(data)
     monkeypatch.setattr(split_lines, "_BLOCK_BYTES", block)
-    monkeypatch.setattr(split_lines, "_HELD_BYTES", 0 if is_mapped else 1 << 20)
+    monkeypatch.setattr(split_lines, "_HELD_BYTES", 1 if is_mapped else 1 << 20)
     wanted = data.decode("utf-8-sig").splitlines()
     lines = read_lines(str(path))
     path.write_bytes(b"changed since")

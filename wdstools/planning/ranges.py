@@ -75,8 +75,6 @@ class RangedPlan:
 
     def rows(self, start: int, stop: int) -> pa.Table:
         """The samples of one shard, which are stored in order."""
-        if start == stop:
-            return self._empty()
         split = self.bounds[bisect.bisect_right(self._starts, start) - 1][0]
         first, ends = self._splits[split]
         parts, at = [], start - first
@@ -224,9 +222,7 @@ class RangedPlanning:
         if self.options.layout.like is not None and self.options.splits.one is None:
             self.emptied = _split_names(self.listing.samples)
         for number, samples in self._sorted(spill):
-            found, skips, notes = assign_splits(samples, self.options.splits, seed=self.options.layout.seed)
-            self.skips += skips
-            self.notes += [note for note in notes if note not in self.notes]  # each range may repeat them
+            found, _, _ = assign_splits(samples, self.options.splits, seed=self.options.layout.seed)
             shelve(placed, number, found)
         return placed
 

@@ -43,7 +43,7 @@ class Lines(Sequence[str]):
     def _blocks(self) -> Iterator[list[str]]:
         data, start = self._data, 0
         while start < len(data):
-            end = data.find(b"\n", min(start + _BLOCK_BYTES, len(data) - 1)) + 1 or len(data)
+            end = data.find(b"\n", start + _BLOCK_BYTES) + 1 or len(data)
             text = bytes(data[start:end]).decode()
             yield (text if start else text.removeprefix(_MARK)).splitlines()
             start = end
@@ -74,8 +74,8 @@ def read_lines(path: str) -> Lines:
                 with translated(temporary):
                     held.write(block)
         size = held.tell()
-        held.seek(0)
         if size <= _HELD_BYTES:
+            held.seek(0)
             return Lines(held.read(), path)
         held.flush()
         return Lines(mmap.mmap(held.fileno(), size, access=mmap.ACCESS_READ), path)
@@ -90,7 +90,7 @@ def listed(lists: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str, bytes
     """Split, entry and key of each non-empty line of split lists; the key is None if none can be made."""
     for split, lines in lists.items():
         for line in lines:
-            entry = line.split(",", 1)[0].strip()
+            entry = line.partition(",")[0].strip()
             if entry:
                 try:
                     yield split, entry, make_key(None, entry.removesuffix(".jpg").encode())

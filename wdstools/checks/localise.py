@@ -82,14 +82,12 @@ class Localiser:
     def _truncated(self, number: int) -> None:
         lost = len(self._rows) - number
         row = self._rows[number]
-        if self.findings and self.findings[-1].kind == "truncated":
-            return
         self._find(
             "truncated",
             "samples-lost",
             f"the shard ends here; lost from this one on: {counted(lost, 'sample')}",
             (row["key"], None),
-            (self._size, row["offset"] - self._size + row["length"]),
+            (self._size, row["offset"] + self._shift - self._size + row["length"]),
         )
 
     def _group(self, row: dict[str, Any], data: bytes, number: int) -> None:
@@ -155,7 +153,7 @@ class Localiser:
             return False
         moved = min((at - place for at in candidates), key=abs)
         self._shift += moved
-        what = f"{moved} bytes were inserted" if moved > 0 else f"{-moved} bytes were lost"
+        what = f"{counted(abs(moved), 'byte')} {'inserted' if moved > 0 else 'lost'}"
         member = self._first_bad(row, data)
         self._find(
             "payload",

@@ -101,7 +101,7 @@ class _StreamCheck:
             at = self.source.position
             block = self.source.take(BLOCK)
             if len(block) < BLOCK:
-                self._end_early(at, len(block))
+                self._end_early(at + len(block))
                 return
             if block == _ZERO_BLOCK:
                 following = self.source.take(BLOCK)
@@ -128,6 +128,7 @@ class _StreamCheck:
         mended = self._mend(block)
         if mended is None:
             if header is not None and header.sealed is None and self.result.sealed == 0 and self.result.members:
+                self._found()
                 return header  # a tar without checksums of its own
             self._lose(at)
             return None
@@ -185,12 +186,12 @@ class _StreamCheck:
         if key != self._key:
             self._key = key
             self.result.samples += 1
-        keep = self._on_member is not None and extension is not None
+        sink = None if extension is None else self._on_member
         digest, size, kept = xxhash.xxh3_64(), 0, []
         for piece in self.source.pieces(header.size):
             digest.update(piece)
             size += len(piece)
-            if keep:
+            if sink is not None:
                 kept.append(piece)
         start = at + BLOCK
         if size < header.size:
@@ -226,15 +227,15 @@ class _StreamCheck:
             self._find(
                 "padding", "padding-not-zero", "padding is not zero", (key, extension), (start + size + first, length)
             )
-        if keep and self._on_member is not None:
-            self._on_member(key, extension or "", start, b"".join(kept))
+        if sink is not None:
+            sink(key, extension or "", start, b"".join(kept))
         return True
 
     def _trailer(self, at: int, second: int) -> bool:
         """Check the end of the archive; False if more members follow."""
         expected = trailer_bytes(at)
         size = BLOCK + second
-        while size < expected or expected < 2 * BLOCK:
+        while size < expected:
             block = self.source.take(BLOCK)
             if not block:
                 break
@@ -287,16 +288,16 @@ class _StreamCheck:
                 "header", "header-missing", f"no header where one should be{after}", (None, None), (start, at - start)
             )
 
-    def _end_early(self, at: int, rest: int) -> None:
-        self._found_end(at + rest)
-        what = "the file is empty" if at + rest == 0 else "the file ends without end-of-archive blocks"
+    def _end_early(self, end: int) -> None:
+        self._found_end(end)
+        what = "the file is empty" if end == 0 else "the file ends without end-of-archive blocks"
         self._find(
             "truncated",
             "archive-end-missing",
             what,
             (None, None),
-            (at + rest, None),
-            (f"a multiple of {RECORD} bytes", f"{at + rest} bytes"),
+            (end, None),
+            (f"a multiple of {RECORD} bytes", f"{end} bytes"),
         )
 
     def _find(

@@ -21,8 +21,9 @@ from wdstools import WdsError, WorkerError, open_dataset, pack
 from wdstools.checks.sums import SumCheckTask, check_sum
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.index import read_index, rows_digest
-from wdstools.formats.manifest import MANIFEST_PATH, dumps, loads
+from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, dumps, loads
 from wdstools.formats.sums import SUMS_PATH, SumLine, parse_sums, render_sums
+from wdstools.ops.repair import plan_repair
 from wdstools.ops.verify import verify, verify_path
 from wdstools.stores.local import LocalStore
 
@@ -269,6 +270,25 @@ def test_splits_of_any_kind_are_refused(value: str, dataset: Path) -> None:
             continue  # an empty list of shards is refused by its totals alone
         with pytest.raises(WdsError):
             loads(json.dumps(document, sort_keys=True, separators=(",", ":")).encode())
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        '{"labels":5}',
+        '{"labels":["a",5]}',
+        '{"labels":["\\ud800"]}',
+        '{"name":"\\ud800"}',
+        '{"version":"x"}',
+        "[" * 100_000,
+    ],
+)
+def test_no_manifest_is_rebuilt_from_provenance_that_holds_other_things(said: str, dataset: Path) -> None:
+    (dataset / MANIFEST_PATH).unlink()
+    (dataset / PROVENANCE_PATH).write_text(f'{{"dataset":{said}}}')
+    with pytest.raises(WdsError) as caught:
+        plan_repair(str(dataset))
+    assert caught.value.code == "manifest-lost"
 
 
 def test_terminal_escapes_in_a_manifest_do_not_reach_the_terminal(dataset: Path) -> None:

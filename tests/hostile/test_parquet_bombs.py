@@ -52,7 +52,7 @@ def parquet(table: pa.Table, **options: object) -> bytes:
 BOMBS = {
     "a text of all rows": lambda: parquet(pa.table({"file_name": same("0.jpg", 1000), "caption": same("x" * 9000, 1000)})),
     "further columns": lambda: parquet(pa.table({"file_name": same("0.jpg", 1000), "notes": same("x" * 9000, 1000)})),
-    "texts in lists": lambda: parquet(pa.table({"file_name": same("0.jpg", 100), "caption": lists("x" * 900, 100, 100)})),
+    "texts in lists": lambda: parquet(pa.table({"file_name": same("0.jpg", 100), "caption": lists("x" * 9000, 100, 1000)})),
     "texts in structures": lambda: parquet(
         pa.table({"file_name": same("0.jpg", 1000), "about": pa.StructArray.from_arrays([same("x" * 9000, 1000)], ["text"])})
     ),

@@ -213,11 +213,14 @@ def test_a_column_never_hides_another(dataset: Path, column: str) -> None:
     assert column in str(caught.value)
 
 
-@pytest.mark.parametrize("values", [[[1.0, 2.0], [1.0]], [[1.0, None], [1.0, 2.0]], [[], []]])
+@pytest.mark.parametrize(
+    ("values", "length"),
+    [([[1.0, 2.0], [1.0]], -1), ([[1.0, None], [1.0, 2.0]], -1), ([[1.0, None]] * 2, 2), ([[], []], -1)],
+)
 def test_lists_of_different_lengths_and_of_missing_numbers_are_refused(
-    dataset: Path, values: list[list[float | None]]
+    dataset: Path, values: list[list[float | None]], length: int
 ) -> None:
-    table = pa.table({"key": keys_of(dataset)[:2], "v": pa.array(values, pa.list_(pa.float32()))})
+    table = pa.table({"key": keys_of(dataset)[:2], "v": pa.array(values, pa.list_(pa.float32(), length))})
     with pytest.raises(UsageError) as caught:
         wt.add_columns(dataset, table, name="t")
     assert caught.value.code == "columns-unsupported"

@@ -250,9 +250,10 @@ def test_a_place_that_is_being_mirrored_to_holds_no_dataset_yet_and_says_why(dat
 
 def test_two_datasets_are_never_mixed_at_one_place(dataset: Dataset, target: BadStore, tmp_path: Path) -> None:
     other = make_version(tmp_path, version=2)
-    target.put(CLAIM_PATH, json.dumps({"root": other.root}).encode())
-    with pytest.raises(BusyError):
-        go(dataset, target)
+    for claim in (b"[" * 100_000, json.dumps({"root": other.root}).encode()):
+        target.put(CLAIM_PATH, claim)
+        with pytest.raises(BusyError):
+            go(dataset, target)
     assert set(target.objects) == {CLAIM_PATH}
     go(dataset, target, replace=True)
     assert target.dataset.root == dataset.root

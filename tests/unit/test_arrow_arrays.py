@@ -6,7 +6,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from wdstools.formats.arrow import fixed_bytes, flat, list_lengths, text_bytes, text_lengths, to_list, to_numpy, valid
+from wdstools.formats.arrow import (
+    each_once,
+    fixed_bytes,
+    flat,
+    list_lengths,
+    text_bytes,
+    text_lengths,
+    to_list,
+    to_numpy,
+    valid,
+)
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.binary(), pa.large_binary()])
@@ -46,3 +56,8 @@ def test_an_array_of_nothing_needs_no_memory() -> None:
     assert to_numpy(pa.Array.from_buffers(pa.int64(), 0, [None, None])).tolist() == []
     assert valid(pa.Array.from_buffers(pa.int64(), 0, [None, None])).tolist() == []
     assert np.shape(to_numpy(pa.chunked_array([], pa.int64()))) == (0,)
+
+
+@pytest.mark.parametrize("values", [[], [3], [3, 3], [2, 1, 2, 3, 1, 1], [1, 2, 3]])
+def test_each_value_is_there_once_in_order(values: list[int]) -> None:
+    assert each_once(np.array(values, np.int64)).tolist() == sorted(set(values))

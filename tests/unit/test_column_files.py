@@ -48,6 +48,9 @@ def test_what_is_read_is_what_was_written() -> None:
     assert columns.shards[0].nulls == (1, 1, 1)
     names = ["text", "key", "vector", "score"]
     assert _read(data, columns, *names).to_pylist() == TABLE.select(names).to_pylist()
+    assert [columns.field(field.name) for field in FIELDS] == list(FIELDS)
+    with pytest.raises(KeyError, match="other"):
+        columns.field("other")
 
 
 def test_bytes_that_are_not_those_of_the_document_or_no_text_are_refused() -> None:
@@ -169,6 +172,8 @@ def test_lists_of_any_kind_become_those_of_the_field() -> None:
             aligned(pa.array(bad), kind)
     with pytest.raises(ValueError, match="has 3"):
         aligned(pa.array([[1.0, 2.0, 3.0]], pa.list_(pa.float64(), 3)), kind)
+    with pytest.raises(ValueError, match="missing"):
+        aligned(pa.array([None, [1.0, None]], kind), kind)
 
 
 @pytest.mark.parametrize(
@@ -222,6 +227,7 @@ def test_a_document_is_read_back_or_refused() -> None:
         *(lambda d: d.update(name="a b"), lambda d: d.update(root="0" * 63), lambda d: d.update(format=0)),
         *(lambda d: d.update(format=True), lambda d: d.update(more=1), lambda d: d["shards"].append(d["shards"][0])),
         *(lambda d: d["shards"][0].update(rows=-1), lambda d: d["shards"][0].update(nulls=[1, 1])),
+        *(lambda d, size=size: d["shards"][0].update(bytes=size) for size in (-1, 2**53, True, 1.0)),
     ):
         with pytest.raises(FormatError) as told:
             loads(_changed(change))

@@ -40,6 +40,9 @@ def _hashes() -> ImageHashes:
     return ImageHashes(**arrays, unreadable=UNREADABLE)
 
 
+_NESTED = dict.fromkeys((b"wdstools.versions", b"wdstools.handed-out"), b"[" * 100000)
+
+
 def _changed(data: bytes, metadata: dict[bytes, bytes] | None = None, **columns: pa.Array) -> bytes:
     table = pq.read_table(io.BytesIO(data))
     for name, column in columns.items():
@@ -56,6 +59,11 @@ def test_hashes_are_read_back_and_null_where_an_image_has_none() -> None:
     table = read_hashes(data, "ab" * 32, VERSIONS, 3, NAMES)
     assert table is not None
     assert table.schema == SCHEMA
+    group = pq.read_metadata(io.BytesIO(data)).row_group(
+        0
+    )  # a dictionary of hashes, or statistics, would only take room
+    columns = [group.column(number) for number in range(group.num_columns)]
+    assert not any(column.has_dictionary_page or column.is_stats_set for column in columns)
     assert present(table).tolist() == [True, False, True]
     assert table["unreadable"].to_pylist() == list(UNREADABLE)
     for name in NAMES[:-1]:
@@ -79,7 +87,13 @@ def test_hashes_of_anything_else_are_none() -> None:
     at = data.index(_hashes().phash16[0].tobytes())
     damaged = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
     assert read_hashes(damaged, "ab" * 32, VERSIONS, 3, NAMES) is None
-    for other in (b"", data[:-1], _changed(data), _changed(data, {b"wdstools.versions": b"{"})):
+    for other in (
+        b"",
+        data[:-1],
+        _changed(data),
+        _changed(data, {b"wdstools.versions": b"{"}),
+        _changed(data, _NESTED),
+    ):
         assert read_hashes(other, "ab" * 32, VERSIONS, 3, NAMES) is None
     meta = dict(pq.read_metadata(io.BytesIO(data)).metadata)
     large = pa.array([bytes(8)] * 3, pa.large_binary())
@@ -120,11 +134,12 @@ def test_hashes_that_are_handed_out_are_known_and_read_back(tmp_path: Path) -> N
 
 def test_a_table_of_others_is_not_taken_for_hashes(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": [1]}), tmp_path / "other")
+    pq.write_table(pa.table({"a": [1]}).replace_schema_metadata(_NESTED), tmp_path / "nested")
     (tmp_path / "text").write_text("no table")
     assert not is_handed_out(str(tmp_path / "other"))
     assert not is_handed_out(str(tmp_path / "text"))
     assert not is_handed_out(str(tmp_path / "missing"))
-    for name in ("other", "text", "missing"):
+    for name in ("other", "text", "missing", "nested"):
         with pytest.raises(FormatError) as told:
             read_handed_out(str(tmp_path / name), "3")
         assert told.value.code == "hashes-damaged"

@@ -11,8 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import wdstools as wt
-from wdstools.formats import parquet_pages
+from wdstools.formats import parquet_files, parquet_pages
 from wdstools.formats.parquet_files import batches_of, read_whole, rows_of, weight_of
+from wdstools.formats.parquet_pages import TooMuchError, groups_of
+from wdstools.units import size as shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +32,9 @@ def test_categories_with_nulls_are_read_whatever_number_their_codes_are(code: pa
     coded = pa.array(words).dictionary_encode().cast(pa.dictionary(code, pa.large_string()))
     table = pa.table({"mood": coded, "none": coded.filter(coded.is_null()).take([0, 1, 0, 1])})
     file = written(table)
-    assert [batch.to_pydict() for batch in batches_of(file, 9)] == [{"mood": words, "none": [None] * 4}]
+    (batch,) = batches_of(file, 9)
+    assert batch.to_pydict() == {"mood": words, "none": [None] * 4}
+    assert batch.schema.types == [pa.string()] * 2
     assert weight_of(file, 9, ["mood", "none"]) == 8
 
 
@@ -59,18 +63,20 @@ NS = pa.timestamp("ns")
 @pytest.mark.parametrize(
     ("kind", "value", "wanted"),
     [
-        (NS, 2001, MOMENT),
-        (pa.list_(NS), [2001], [MOMENT]),
-        (pa.list_(NS, 1), [2001], [MOMENT]),
-        (pa.large_list(NS), [2001], [MOMENT]),
-        (pa.list_view(NS), [2001], [MOMENT]),
-        (pa.large_list_view(NS), [2001], [MOMENT]),
-        (pa.map_(pa.string(), NS), [("a", 2001)], [("a", MOMENT)]),
-        (pa.map_(NS, pa.list_(NS)), [(2001, [2001])], [(MOMENT, [MOMENT])]),
-        (pa.struct([("a", pa.list_view(NS)), ("b", NS)]), {"a": [2001], "b": None}, {"a": [MOMENT], "b": None}),
-        (pa.map_(pa.string(), pa.list_view(NS)), [("a", [2001])], [("a", [MOMENT])]),
-        (pa.list_(pa.list_view(NS)), [[2001], None], [[MOMENT], None]),
-        (pa.list_view(pa.struct([("a", NS)])), [{"a": 2001}], [{"a": MOMENT}]),
+        (NS, 2999, MOMENT),
+        (pa.time64("ns"), 2999, MOMENT.time()),
+        (pa.duration("ns"), 2999, dt.timedelta(microseconds=2)),
+        (pa.list_(NS), [2999], [MOMENT]),
+        (pa.list_(NS, 1), [2999], [MOMENT]),
+        (pa.large_list(NS), [2999], [MOMENT]),
+        (pa.list_view(NS), [2999], [MOMENT]),
+        (pa.large_list_view(NS), [2999], [MOMENT]),
+        (pa.map_(pa.string(), NS), [("a", 2999)], [("a", MOMENT)]),
+        (pa.map_(NS, pa.list_(NS)), [(2999, [2999])], [(MOMENT, [MOMENT])]),
+        (pa.struct([("a", pa.list_view(NS)), ("b", NS)]), {"a": [2999], "b": None}, {"a": [MOMENT], "b": None}),
+        (pa.map_(pa.string(), pa.list_view(NS)), [("a", [2999])], [("a", [MOMENT])]),
+        (pa.list_(pa.list_view(NS)), [[2999], None], [[MOMENT], None]),
+        (pa.list_view(pa.struct([("a", NS)])), [{"a": 2999}], [{"a": MOMENT}]),
     ],
 )
 def test_what_is_below_microseconds_is_cut_off_however_deep_it_lies(
@@ -91,3 +97,107 @@ def test_groups_of_rows_whose_lists_hold_one_dictionary_are_read() -> None:
     assert read_whole(file.getbuffer(), ["n", "lists"], 5000).to_pylist() == table.to_pylist()
     with pytest.raises(ValueError, match=r"takes 4\.\d+ kB unpacked, and the limit is 3\.0 kB"):
         read_whole(file.getbuffer(), ["n", "lists"], 3000)
+
+
+def test_a_column_that_appears_twice_gives_no_rows() -> None:
+    with pytest.raises(ValueError, match=r"^a column appears twice$"):
+        rows_of(pa.record_batch([pa.array([1]), pa.array([2])], ["a", "a"]))
+
+
+def test_a_row_that_is_larger_than_a_batch_comes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet_files, "_BATCH_BYTES", 100)
+    texts = ["x" * 1000, "y", "z" * 2000, "w"]
+    batches = list(batches_of(written(pa.table({"text": texts, "lists": [[text] for text in texts]})), 9))
+    assert [row for batch in batches for row in batch.column("text").to_pylist()] == texts
+    assert [row for batch in batches for row in batch.column("lists").to_pylist()] == [[text] for text in texts]
+    assert {batch.schema.field("text").type for batch in batches} == {pa.string()}
+    assert all(batch.num_rows == 1 for batch in batches if len(batch.column("text")[0].as_py()) > 1)
+
+
+def test_a_batch_takes_little_even_if_each_row_has_all_bytes_of_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    encodings = {"text": "DELTA_BYTE_ARRAY", "n": "PLAIN"}
+    for name, values in (("text", ["ab"] * 400), ("n", range(400))):
+        file = written(pa.table({name: values}), use_dictionary=False, column_encoding=encodings)
+        claim = groups_of(file, len(file.getvalue()))[0].claims[0]
+        each = claim.dense + claim.largest if name == "text" else 8
+        monkeypatch.setattr(parquet_files, "_BATCH_BYTES", 20 * (64 + each))
+        assert [batch.num_rows for batch in batches_of(file, 400)] == [20] * 20
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (pa.list_(pa.int64()), [1, 2]),
+        (pa.large_list(pa.string()), ["a"]),
+        (pa.list_(pa.struct([("a", pa.string())])), [{"a": "b"}]),
+        (pa.map_(pa.string(), pa.int64()), [("a", 1)]),
+    ],
+)
+def test_a_list_takes_eight_bytes_besides_its_values(kind: pa.DataType, value: object) -> None:
+    one, three = (written(pa.table({"x": pa.array(values, kind)})) for values in ([value], [[], value, []]))
+    assert weight_of(three, 9, ["x"]) == weight_of(one, 9, ["x"]) + 2 * 8
+
+
+def _plain(**columns: pa.Array) -> io.BytesIO:
+    """A file of columns without nulls, texts as often as they occur."""
+    schema = pa.schema([pa.field(name, array.type, nullable=False) for name, array in columns.items()])
+    encodings = {name: "PLAIN" for name, array in columns.items() if not pa.types.is_list(array.type)}
+    lists = {f"{name}.list.element": "DELTA_BYTE_ARRAY" for name in columns if name == "words"}
+    return written(pa.table(columns, schema), use_dictionary=False, column_encoding={**encodings, **lists} or None)
+
+
+@pytest.mark.parametrize(("values", "takes"), [(pa.array(range(10)), 80), (pa.array(["abc"] * 10), 70)])
+def test_a_file_of_ours_may_take_the_limit_and_no_byte_more(values: pa.Array, takes: int) -> None:
+    data = _plain(x=values).getbuffer()
+    assert read_whole(data, ["x"], takes).column("x").to_pylist() == values.to_pylist()
+    with pytest.raises(TooMuchError, match=f"^it takes {takes} B unpacked, and the limit is {takes - 1} B$"):
+        read_whole(data, ["x"], takes - 1)
+
+
+NUMBERS, WORDS = [[1, 2], [3], [4, 5, 6]], [["a", "b"], ["c"], ["d"] * 3]
+
+
+@pytest.mark.parametrize(
+    ("file", "each"),
+    [
+        (_plain(n=pa.array(range(6))), 8),
+        (_plain(n=pa.array(range(3)), lists=pa.array(NUMBERS)), 16 + 8),
+        (_plain(n=pa.array(range(3)), words=pa.array(WORDS)), None),
+    ],
+)
+def test_values_may_take_the_limit_and_no_byte_more(
+    file: io.BytesIO, each: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet_files, "_TIMES", 0)
+    (group,) = groups_of(file, len(file.getvalue()))
+    claim = group.claims[-1]
+    assert claim.values == 6
+    # where texts repeat bytes of those before them, each may have all bytes of its page
+    takes = claim.bytes + 6 * (16 + claim.largest if each is None else each)
+    monkeypatch.setattr(parquet_files, "FLOOR_BYTES", takes)
+    assert sum(batch.num_rows for batch in batches_of(file, 9)) == group.rows
+    monkeypatch.setattr(parquet_files, "FLOOR_BYTES", takes - 1)
+    with pytest.raises(TooMuchError, match=f"^it takes {takes} B unpacked, and the limit is {takes - 1} B$"):
+        list(batches_of(file, 9))
+
+
+def test_the_largest_pages_of_all_columns_lie_in_memory_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    text, number = pa.array(["x" * 400] * 3), pa.array(range(3))
+    schema = pa.schema([pa.field("text", text.type, nullable=False), pa.field("n", number.type, nullable=False)])
+    file = written(pa.table([text, number], schema), use_dictionary=["text"], compression="none")
+    takes = 2 * (4 + 400) + 8 * 3 + 8  # the dictionary as a page and as values, and the page of numbers
+    monkeypatch.setattr(parquet_files, "_PAGES_TIMES", 0)
+    for limit in (takes, takes - 1):
+        monkeypatch.setattr(parquet_files, "_PAGES_BYTES", limit)
+        if limit == takes:
+            assert sum(batch.num_rows for batch in batches_of(file, 9)) == 3
+        else:
+            with pytest.raises(TooMuchError, match=f"^it takes {takes} B unpacked, and the limit is {limit} B$"):
+                list(batches_of(file, 9))
+    monkeypatch.setattr(parquet_files, "_PAGES_BYTES", 0)
+    monkeypatch.setattr(parquet_files, "_PAGES_TIMES", 8)
+    assert sum(batch.num_rows for batch in batches_of(file, 9)) == 3  # a large file may have large pages
+    small = written(pa.table({"text": ["x" * 100_000]}), compression="zstd")
+    told = f"it takes {shown(2 * 100_004)} unpacked, and the limit is {shown(8 * len(small.getvalue()))}"
+    with pytest.raises(TooMuchError, match=f"^{told}$"):
+        list(batches_of(small, 9))

@@ -15,7 +15,7 @@ from wdstools.formats.parquet_pages import TooMuchError, groups_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: A value with its kind of the protocol: 1 truth, 3 byte, 5 number, 7 eight bytes, 8 bytes, 9 list, 12 structure.
+#: A value with its kind of the protocol: 1 truth, 3 byte, 4 to 6 number, 7 eight bytes, 8 bytes, 9 list, 12 structure.
 Value = tuple[int, Any]
 Fields = dict[int, Value]
 
@@ -35,7 +35,7 @@ def _value(kind: int, value: Any) -> bytes:
     match kind:
         case 1 | 3:
             return bytes([value])
-        case 5:
+        case 4 | 5 | 6:
             return _number(value)
         case 7:
             return bytes(value)
@@ -72,7 +72,9 @@ _INT64 = st.integers(-(2**63), 2**63 - 1) | st.integers(-200, 200)
 _LEAVES: dict[int, st.SearchStrategy[Any]] = {
     1: st.booleans(),
     3: st.integers(0, 255),
+    4: st.integers(-(2**15), 2**15 - 1),
     5: _INT64,
+    6: _INT64,
     7: st.binary(min_size=8, max_size=8),
     8: st.binary(max_size=200),
 }

@@ -84,7 +84,7 @@ def _block(manifest: Manifest, labels: Sequence[str]) -> str:
 def card_differences(text: str, manifest: Manifest) -> list[str]:
     """Which of the parts that wdstools owns differ from what the manifest gives; empty for an intact card."""
     differences = []
-    front_matter = text.split("\n---\n", 1)[0] if text.startswith("---\n") else ""
+    front_matter = text.partition("\n---\n")[0] if text.startswith("---\n") else ""
     if render_configs(manifest) not in front_matter.removeprefix("---\n") + "\n":
         differences.append("YAML key 'configs'")
     # older writers did not escape labels

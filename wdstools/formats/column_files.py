@@ -136,10 +136,8 @@ def _check_lists(groups: Sequence[Group], wanted: pa.Schema, rows: int) -> None:
 def aligned(column: pa.ChunkedArray | pa.Array, kind: pa.DataType) -> pa.Array:
     """A column as an array of a field's type; raises ValueError for another type of value or length of list."""
     array = one_chunk(column)
-    if array.type.equals(kind):
-        return array
     if not pa.types.is_fixed_size_list(kind):
-        return _narrowed(array, array.cast(kind))
+        return array if array.type.equals(kind) else _narrowed(array, array.cast(kind))
     width, value = kind.list_size, kind.value_type
     if pa.types.is_null(array.type):
         return pa.nulls(len(array), kind)

@@ -104,7 +104,7 @@ def read_hashes(data: bytes, shard: str, versions: Mapping[str, str], rows: int,
         table = read_whole(data, columns, bound_of(len(data)), check)
         wanted = pa.schema([SCHEMA.field(name) for name in columns])
         return table if table.schema == wanted else table.cast(wanted)
-    except (pa.ArrowException, OSError, KeyError, ValueError, MemoryError):
+    except (pa.ArrowException, OSError, KeyError, ValueError, RecursionError, MemoryError):
         return None
 
 
@@ -161,7 +161,7 @@ def read_handed_out(path: str, version: str) -> pa.Table:
         wanted = [*SCHEMA, *map(pa.field, *zip(*_HANDED_OUT, strict=True))]
         schema = pa.schema(wanted)
         table = pa.concat_tables([schema.empty_table(), *(part.select(schema.names).cast(schema) for part in parts)])
-    except (pa.ArrowException, OSError, KeyError, ValueError, MemoryError):
+    except (pa.ArrowException, OSError, KeyError, ValueError, RecursionError, MemoryError):
         raise FormatError("stored hashes cannot be read", code="hashes-damaged", where=path) from None
     if not isinstance(known, dict) or known.get("hashes") != version:
         raise FormatError(

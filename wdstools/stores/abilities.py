@@ -251,7 +251,7 @@ def _is_left_over(path: str, host: object) -> bool:
         with open(path, "rb") as file:
             owner: Any = json.loads(file.read(4096))
         pid, began = int(owner["pid"]), str(owner["began"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
         return False
     return owner["host"] == host and _began(pid) != began
 

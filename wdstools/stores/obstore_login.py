@@ -62,7 +62,7 @@ class Login:
             found, reason = said["authorization"], str(said["reason"])
         except subprocess.TimeoutExpired:
             found, reason = None, f"no answer in {self._seconds:.0f} seconds"
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, RecursionError, KeyError, TypeError):
             found, reason = None, "the answer of the identity server crashed the login process"
         if not isinstance(found, str):
             raise StoreError(

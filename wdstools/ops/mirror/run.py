@@ -146,7 +146,7 @@ class MirrorRun:
     def _claimed_root(self) -> str | None:
         try:
             root = json.loads(get_whole(self.store, CLAIM_PATH)).get("root")
-        except (NotFoundError, ValueError, AttributeError):
+        except (NotFoundError, ValueError, RecursionError, AttributeError):
             return None
         return root if isinstance(root, str) else None
 

@@ -194,10 +194,27 @@ def _extensions(shard: Description) -> set[str]:
 
 
 def _identity(store: LocalStore) -> dict[str, Any]:
-    """What a manifest says beyond its shards, as recorded in provenance."""
+    """What a manifest says beyond its shards, as recorded in provenance; what is of another type there is left out."""
     try:
         document = json.loads(_text(store, PROVENANCE_PATH))
-    except ValueError:
+        json.dumps(document, ensure_ascii=False).encode()  # fails for half a character (a lone surrogate)
+    except (ValueError, RecursionError):
         return {}
     identity = document.get("dataset") if isinstance(document, dict) else None
-    return identity if isinstance(identity, dict) else {}
+    found = identity if isinstance(identity, dict) else {}
+    return {name: found[name] for name, kind in _IDENTITY.items() if name in found and _is_a(found[name], kind)}
+
+
+_IDENTITY = {
+    "name": str,
+    "labels": list,
+    "version": int,
+    "seed": int,
+    "format": int,
+    "authenticated_ranges": bool,
+    "values": bool,
+}
+
+
+def _is_a(value: Any, kind: type) -> bool:
+    return type(value) is kind and (not isinstance(value, list) or all(isinstance(one, str) for one in value))

@@ -170,10 +170,17 @@ class _Rows:
             info = self._checker.check(payload, 0, len(payload), extension)
         except DamagedImageError as error:
             self.findings.append(finding(error))
-            return None
+            return self._header(payload, extension)
         if info.trailing:
             self.trailing.append(finding(trailing_refusal(info)))
         return info
+
+    def _header(self, payload: bytes, extension: str) -> ImageInfo | None:
+        """What the header of an image says that cannot be decoded: that is what the index has of it."""
+        try:
+            return ImageChecker("header", _ANY_PIXELS).check(payload, 0, len(payload), extension)
+        except DamagedImageError:
+            return None
 
     def table(self) -> pa.Table:
         """The index of all members added."""

@@ -81,8 +81,10 @@ def test_every_image_of_a_source_counts_and_those_that_cannot_be_had_are_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _found(monkeypatch, samples=samples, more=more)
-    found = print_set("folder", None, Serial(), Silent())
-    assert (found.name, list(found.keys), list(found.splits), found.source) == ("folder", keys, splits, "kept")
+    path = str(tmp_path / "set.zip")
+    (tmp_path / "set.zip").write_bytes(b"")
+    found = print_set(path, None, Serial(), Silent())
+    assert (found.name, list(found.keys), list(found.splits), found.source) == (path, keys, splits, "kept")
     assert (found.dataset, found.places, found.proved) == (None, None, Proved.NOTHING)
     assert [path for path, _ in found.unreadable] == unreadable
     files = {"oslo/s1": "s1", "oslo/s2": "s2", "a.jpg": "a.jpg", "z.jpg": "z.jpg"}
@@ -90,8 +92,6 @@ def test_every_image_of_a_source_counts_and_those_that_cannot_be_had_are_told(
     assert np.isnan(found.prints.deviation).tolist() == [key == "oslo/s1" for key in keys]
     _found(monkeypatch, samples=samples, more=more)
     wanted = [keys[0], keys[-1], "nobody"]
-    path = str(tmp_path / "set.zip")
-    (tmp_path / "set.zip").write_bytes(b"")
     assert list(images_with_keys(path, wanted)) == [(key, IMAGES[files[key]]) for key in (keys[0], keys[-1])]
 
 

@@ -152,6 +152,17 @@ def test_slices_of_a_plan_are_the_same_each_time_held_or_not(
         assert list(Slices(_of(TWICE))) == found
 
 
+@pytest.mark.usefixtures("cut")
+def test_a_shard_names_only_what_it_holds() -> None:
+    listing = replace(listing_of(TWICE), image_types={}, members=("txt",))
+    made = make_plan(listing, make_options(shards=1, splits="a=50,b=50"), Serial(), Silent())[0]
+    for _, _, start, stop in came(made.bounds):
+        table = made.rows(start, stop)
+        for name in came(["split", "label", "image_dir"]):
+            column = table.column(name).combine_chunks()
+            assert sorted(column.dictionary.to_pylist()) == sorted({*column.to_pylist()} - {None})
+
+
 def test_more_than_memory_compares_and_another_kind_of_dataset_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     listing, options = listing_of(MANY), make_options(shards=1)
     like = cast("Any", SimpleNamespace(members=("png",), labels=(), seed=0, splits={"train": (1,)}))

@@ -19,7 +19,7 @@ from tests.support.laws import LAW, SHORT_LAW
 from tests.support.refusal import or_refused
 from tests.support.tools import need_module
 from wdstools.errors import FormatError
-from wdstools.formats.index import SCHEMA, VALUE_COLUMNS, read_index, rows_digest, values_digest, write_index
+from wdstools.formats.index import SCHEMA, VALUE_COLUMNS, misplaced, read_index, rows_digest, values_digest, write_index
 
 rows_of_any_kind = rows_strategy() | rows_strategy(authenticated=True)
 parquet_settings = st.fixed_dictionaries(
@@ -203,6 +203,9 @@ def test_an_index_without_a_column_is_refused() -> None:
         with pytest.raises(FormatError) as caught:
             read_index(rewritten(table.drop_columns([name])))
         assert caught.value.code == "index-damaged"
+        assert f"it has column {name} not at all" in caught.value.message
+        with pytest.raises(FormatError, match=f"it has column {name} twice"):
+            read_index(rewritten(table.append_column(SCHEMA.field(name), table.column(name))))
 
 
 @pytest.mark.parametrize("name", ["row", "split", "key", "members"])
@@ -212,6 +215,30 @@ def test_an_index_with_a_null_where_none_may_be_is_refused(name: str) -> None:
     columns = {f.name: table.column(f.name) if f.name == name else full.column(f.name) for f in SCHEMA}
     with pytest.raises(FormatError):
         read_index(rewritten(pa.table(columns)))
+
+
+@pytest.mark.parametrize("splits", [["train", "tr4in"], ["trai", "ntrain"], ["train", "train"], ["val", "val"], []])
+def test_rows_of_another_split_or_number_are_told(splits: list[str]) -> None:
+    table = table_of([{**_ROW, "split": split} for split in splits])
+    assert misplaced(table, "train") == ("split" if set(splits) - {"train"} else None)
+    assert misplaced(table.drop_columns(["split"]), "train") is None
+    if splits:
+        assert misplaced(table.slice(1), "train") == "row"
+        assert misplaced(table.slice(1).drop_columns(["row", "split"]), "train") is None
+
+
+def test_an_index_may_claim_what_its_file_can_hold_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_index(table_of([{**_ROW, "members": [], "key": "a"} for _ in range(9000)]))
+    claimed = pq.read_metadata(io.BytesIO(data)).row_group(0).total_byte_size
+    monkeypatch.setattr("wdstools.formats.index._MAX_UNPACKED_BYTES", claimed - 1)
+    with pytest.raises(FormatError, match=f"it claims 9,000 rows and {claimed:,} bytes"):
+        read_index(data)
+    monkeypatch.setattr("wdstools.formats.index._MAX_UNPACKED_BYTES", 2 << 30)
+    # as many rows as three bytes can say, in place of 9,000: the number in Thrift's form
+    many = data.replace(b"\xd0\x8c\x01", b"\xfe\xff\x7f")
+    assert len(many) == len(data) < ((1 << 20) - 1) // 32
+    with pytest.raises(FormatError, match=r"it claims 1,048,575 rows"):
+        read_index(many)
 
 
 _ROW: dict[str, Any] = {**dict.fromkeys(set(SCHEMA.names) - {"row"}), "split": "train", "key": "a", "members": []}

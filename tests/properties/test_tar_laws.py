@@ -201,12 +201,13 @@ def test_a_header_whose_digest_has_a_sign_promises_no_digest() -> None:
 @LAW
 @given(
     st.binary(max_size=NAME_BYTES),
-    st.integers(0, 1 << 40),
+    st.integers(0, 1 << 40) | st.integers(0, 2**88 - 1),
     st.sampled_from([USTAR, GNU]),
     st.text(_LETTERS, max_size=31),
     st.integers(0, 2**31),
 )
 @example(b"a\0b.jpg", 3, USTAR, "xxh3:0000000000000005", 0)
+@example(b"a.jpg", 1 << 80, GNU, "", 0)
 def test_headers_of_other_writers_are_read_as_tarfile_reads_them(
     name: bytes, size: int, kind: Literal[0, 1], uname: str, mtime: int
 ) -> None:
@@ -219,6 +220,30 @@ def test_headers_of_other_writers_are_read_as_tarfile_reads_them(
     theirs = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     assert header.name.decode("utf-8", "surrogateescape").rstrip("/") == theirs.name.rstrip("/")
     assert (header.size, header.sealed) == (theirs.size, None)
+
+
+@LAW
+@given(st.binary(min_size=1, max_size=NAME_BYTES), st.integers(-2, 2).filter(bool))
+@example(b"\x7e\x7f\x80\xff.jpg", 1)
+def test_a_sum_of_signed_bytes_counts_as_that_of_unsigned_ones(name: bytes, off: int) -> None:
+    block = name.ljust(100, b"\0") + _REST
+    summed = block[:148] + b" " * 8 + block[156:]
+    sums = sum(summed), sum(memoryview(summed).cast("b"))
+    for total in sums:
+        assert parse_header(block[:148] + b"%06o\0 " % total + block[156:]).name == name.partition(b"\0")[0]
+    wrong = sums[1] + off
+    if wrong not in sums:
+        with pytest.raises(FormatError, match="wrong header sum"):
+            parse_header(block[:148] + b"%06o\0 " % wrong + block[156:])
+
+
+_REST = render_header(b"", 3, 5)[100:]
+
+
+def test_a_negative_size_is_refused_as_one() -> None:
+    block = render_header(b"a.jpg", 3, 5)
+    with pytest.raises(FormatError, match=r"^a member has a negative size"):
+        parse_header(resum(block[:124] + b"\xff" * 12 + block[136:]))
 
 
 @LAW

@@ -126,6 +126,7 @@ def test_entries_that_are_read_together_are_those_of_one_after_the_other(payload
         pax({b"comment": b"xpath=1"}),
         pax({b"mtime": b"1.5"}) * 2,
         pax({b"comment": b"c" * 520}),
+        pax({}),
     ],
 )
 def test_records_that_say_where_something_lies_are_not_passed_over(records: bytes, payloads: bool) -> None:
@@ -133,8 +134,32 @@ def test_records_that_say_where_something_lies_are_not_passed_over(records: byte
     together, each = _run(data, payloads=payloads), _hopped(data)
     assert together == each[: len(together)]
     assert len(together) in (30, 40)
-    says_nothing = records == pax({b"mtime": b"1.5"}) or records == pax({b"comment": b"path and size"})
+    says_nothing = records in (pax({b"mtime": b"1.5"}), pax({b"comment": b"path and size"}), pax({}))
     assert (len(together) == 40) is says_nothing
+
+
+@pytest.mark.parametrize("cut", [0, 1])
+def test_the_last_entry_counts_if_it_ends_where_the_tar_ends(cut: int) -> None:
+    data = b"".join(member(b"%03d.jpg" % number, b"y" * 512) for number in range(40))
+    data = data[: len(data) - cut]
+    for payloads in (True, False):
+        assert len(_run(data, payloads=payloads)) == 40 - cut
+    assert len(_hopped(data)) == 40 - cut
+    buffer = memoryview(bytearray(len(data)))
+
+    def fill(at: int) -> None:
+        buffer[at : at + 2 * BLOCK] = data[at : at + 2 * BLOCK]
+
+    run = read_run(buffer, 0, payloads=False, total=len(data), fill=fill if not cut else None)
+    assert (run is None) is bool(cut)
+    assert run is None or run.offset.tolist() == [offset for _, offset, _ in _hopped(data)]
+
+
+@pytest.mark.parametrize("before", [b"", member(b"a.jpg", b"1"), member(b"a.jpg", b"1") * 20])
+@pytest.mark.parametrize("record", [b"", pax({b"path": b"name"})])
+def test_a_tar_is_cut_where_the_member_begins_that_is_not_whole(before: bytes, record: bytes) -> None:
+    entries, notes = _ended(before + record + header(b"b.jpg", 600) + bytes(512))
+    assert (len(entries), notes.end, notes.end_at) == (len(before) // 1024, "cut", len(before))
 
 
 @pytest.mark.parametrize("zeros", [1, 2, 3, 20, 127, 128, 129, 200])
@@ -207,6 +232,8 @@ def test_what_a_record_says_is_that_of_the_next_entry() -> None:
     )
     assert [(entry[0], entry[5]) for entry in entries] == [(b"n" * 120, b"l" * 120), (b"b.jpg", b"")]
     assert (notes.gnu_names, notes.pax_names) == (1, 0)
+    entries, _ = _ended(header(b"a.jpg", 0, b"2", b"t" * 100) + END)
+    assert [entry[5] for entry in entries] == [b"t" * 100]
     entries, notes = _ended(pax({b"path": b"p", b"linkpath": b"q"}) + first + second + END)
     assert [(entry[0], entry[5]) for entry in entries] == [(b"p", b"q"), (b"b.jpg", b"")]
     assert (notes.gnu_names, notes.pax_names, notes.end) == (0, 1, "archive")

@@ -58,7 +58,7 @@ def attached(table: pa.Table, entry: ShardEntry, fields: Mapping[str, Field]) ->
     for store, columns, names in by_set(fields.values()):
         values = shard_values(store, columns, entry.path, ["key", *names])
         if not one_chunk(values.column("key")).equals(one_chunk(table.column("key"))):
-            raise damaged(column_path(columns.name, entry.path), "its keys are not those of the index")
+            raise damaged(column_path(columns.name, entry.path), "its keys do not match the index")
         for name in names:
             table = table.append_column(values.schema.field(name), values.column(name))
     return table

@@ -24,7 +24,7 @@ def choices_of(choices: DuplicateChoices) -> AgainstChoices:
     """The choices that apply to two sets; raises UsageError for one that does not."""
     for name, usual in (("method", "phash"), ("captions", False)):
         if choices.get(name, usual) != usual:
-            raise UsageError(f"{option(name)} and {option('against')} exclude each other")
+            raise UsageError(f"{option(name)} and {option('against')} cannot be combined")
     wanted: AgainstChoices = {"level": choices.get("level") or "re-encode", "cache": choices.get("cache")}
     return wanted
 
@@ -33,7 +33,7 @@ def refuse_with_against(*, across_splits: bool, hashes_to: str | None) -> None:
     """Raise UsageError for options that have no effect on two sets."""
     for name, given in (("across_splits", across_splits), ("hashes_to", hashes_to)):
         if given:
-            raise UsageError(f"{option(name)} and {option('against')} exclude each other")
+            raise UsageError(f"{option(name)} and {option('against')} cannot be combined")
 
 
 def roots_of(against: Sequence[str] | None, roots: Sequence[str] | None) -> Sequence[str | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -128,7 +129,7 @@ def test_a_large_file_is_sent_as_a_stream_under_a_condition(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("wdstools.stores.bucket_urls.MEMORY_BYTES", 1000)
-    file, data = tmp_path / "f", os.urandom(300_000)
+    file, data = tmp_path / "f", Random(3).randbytes(300_000)
     file.write_bytes(data)
     store, digests = open_google(f"gs://{bucket}", Waits()), {"sha256": hashlib.sha256(data).hexdigest()}
     store.put_file("x", str(file), digests, only_if="absent")

@@ -250,8 +250,7 @@ def test_a_header_is_as_headers_are_written_even_where_its_digest_holds(at: int,
     block = DATA[HEADER : HEADER + 512]
     assert _resealed(block) == block
     (found,) = _stream(_over(HEADER, _resealed(block[:at] + b"1" + block[at + 1 :]))).findings
-    said = ("header", "header-form", KEY, "txt", HEADER + first, 1)
-    assert _told([found]) == [said]
+    assert _told([found]) == [("header", "header-form", KEY, "txt", HEADER + first, 1)]
 
 
 @pytest.mark.parametrize("bit", range(8))
@@ -273,8 +272,9 @@ def test_what_has_moved_is_looked_for_so_far_and_no_further(
 ) -> None:
     monkeypatch.setattr(localise, "_SHIFT_BYTES", 2048)
     data = _in(FOURTH + 600, b"x" * more) if more > 0 else DATA[: FOURTH + 600] + DATA[FOURTH + 600 - more :]
-    first = _localised(data)[0]
-    assert (first.cause == "sample-moved", first.key) == (found, NEXT)
+    first, *_ = _localised(data)
+    assert (first.cause, first.key) == ("sample-moved" if found else "payload-differs", NEXT)
+    assert (first.length == 3584 + more) == found
 
 
 def test_what_is_counted_is_said_in_words() -> None:

@@ -82,6 +82,11 @@ MOVES: dict[str, tuple[bytes, list[int]]] = {
     "bytes before all": (b"x" * 77 + DATA, _shifted(0, 77)),
     "bytes between two": (DATA[:FOURTH] + b"x" * 1000 + DATA[FOURTH:], _shifted(3, 1000)),
     "bytes as far as is looked": (DATA[:FOURTH] + b"x" * 65_536 + DATA[FOURTH:], _shifted(3, 65_536)),
+    "bytes to the end of what is read": (
+        DATA[:FOURTH] + bytes(131_072 - FOURTH) + DATA[FOURTH:],
+        _shifted(3, 131_072 - FOURTH),
+    ),
+    "a byte more": (DATA[:FOURTH] + bytes(131_073 - FOURTH) + DATA[FOURTH:], [*OFFSETS[:3], -1, -1, -1]),
     "bytes in one": (
         DATA[: FOURTH + 700] + b"x" + DATA[FOURTH + 700 :],
         [*OFFSETS[:3], -1, *(offset + 1 for offset in OFFSETS[4:])],

@@ -272,6 +272,18 @@ def test_splits_of_any_kind_are_refused(value: str, dataset: Path) -> None:
             loads(json.dumps(document, sort_keys=True, separators=(",", ":")).encode())
 
 
+def test_a_manifest_that_is_too_large_or_has_a_split_of_another_name_is_refused(
+    original: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = (original / MANIFEST_PATH).read_bytes()
+    monkeypatch.setattr("wdstools.formats.manifest.MAX_MANIFEST_BYTES", len(data))
+    assert loads(data).splits
+    with pytest.raises(WdsError, match="not a split name"):
+        loads(data.replace(b'"train":', b'"tr/in":'))
+    with pytest.raises(WdsError, match="the manifest is too large"):
+        loads(data + b"\n")
+
+
 @pytest.mark.parametrize(
     "said",
     [

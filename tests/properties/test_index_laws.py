@@ -71,6 +71,10 @@ def test_an_index_file_is_small_and_has_statistics_of_keys_alone() -> None:
     columns = [file.row_group(0).column(number) for number in range(file.num_columns)]
     assert [column.path_in_schema for column in columns if column.is_stats_set] == ["key"]
     assert {column.compression for column in columns} == {"ZSTD"}
+    for column in columns:
+        last = min(column.data_page_offset, column.dictionary_page_offset or 1 << 30) + column.total_compressed_size - 1
+        with pytest.raises(FormatError, match="CRC checksum"):
+            read_index(data[:last] + bytes([data[last] ^ 1]) + data[last + 1 :])
 
 
 @LAW

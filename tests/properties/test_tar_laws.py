@@ -267,5 +267,5 @@ def test_any_512_bytes_are_a_header_or_a_format_error(block: bytes, dressed: boo
 @LAW
 @given(st.binary(max_size=2 * BLOCK).filter(lambda data: len(data) != BLOCK))
 def test_a_block_of_another_length_is_refused(data: bytes) -> None:
-    with pytest.raises(FormatError):
+    with pytest.raises(FormatError, match="a tar header is 512 bytes"):
         parse_header(data)

@@ -227,6 +227,7 @@ def test_a_document_is_read_back_or_refused() -> None:
         *(lambda d: d.update(name="a b"), lambda d: d.update(root="0" * 63), lambda d: d.update(format=0)),
         *(lambda d: d.update(format=True), lambda d: d.update(more=1), lambda d: d["shards"].append(d["shards"][0])),
         *(lambda d: d["shards"][0].update(rows=-1), lambda d: d["shards"][0].update(nulls=[1, 1])),
+        lambda d: d["fields"][0].update(type="decimal"),
         *(lambda d, size=size: d["shards"][0].update(bytes=size) for size in (-1, 2**53, True, 1.0)),
     ):
         with pytest.raises(FormatError) as told:

@@ -87,6 +87,7 @@ _BRANDED = b"\0\0\0\x1cftypXXXX\0\0\0\0"
         (_BRANDED + b"miafMiHBavif", "avif"),
         (_BRANDED + b"miafavifMiHB", "avif"),
         (_BRANDED + b"avif", "avif"),
+        (_BRANDED + b"miafmp42MiHB", "video"),
         (b"RIFF\4\0\0\0WAVEfmt ", "sound"),
         (b"RIFF\4\0\0\0AVI LIST", "video"),
         (b"RIFF\4\0\0\0WEBPVP8 ", "webp"),

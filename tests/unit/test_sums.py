@@ -19,7 +19,7 @@ from tests.support.refusal import or_refused
 from wdstools import FormatError
 from wdstools.executors.open import open_executor
 from wdstools.formats.sum_lists import read_list
-from wdstools.formats.sums import parse_sums, render_sums
+from wdstools.formats.sums import parse_sums, render_sums, split_sums
 from wdstools.ops.verify.lone import verify_sums
 from wdstools.progress import Silent
 
@@ -291,3 +291,12 @@ def test_a_name_that_is_not_utf8_is_read_and_written_back() -> None:
     data = b"0" * 64 + b"  train/a\xe1.tar\n"
     lines = parse_sums(data)
     assert render_sums({line.path: line.digest for line in lines}) == data
+
+
+def test_lines_that_are_not_valid_are_counted_and_the_first_is_named() -> None:
+    good = f"{sha()}  a.tar\n".encode()
+    assert split_sums(good * 2)[1:] == (None, 0)
+    lines, first, odd = split_sums(good + b"odd\n" + good + b"more\nand more\n", where="LIST")
+    assert (len(lines), odd) == (2, 3)
+    assert first is not None
+    assert first.where == "LIST, line 2"

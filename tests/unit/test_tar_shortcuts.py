@@ -68,6 +68,24 @@ def test_only_plain_entries_take_the_short_way() -> None:
     ]:
         assert tarhop._plain_entry(_summed(_PLAIN[:at] + bytes([byte]) + _PLAIN[at + 1 :]), 0) is None
     assert tarhop._plain_entry(_summed(_PLAIN[:135] + b" " + _PLAIN[136:]), 0) is not None
+    blank = _PLAIN[:154] + b" " + _PLAIN[155:]  # behind the digits of the sum
+    assert tarhop._plain_entry(blank, 0) == _slow(blank) is not None
+    data = blank + bytes(1024)
+    assert len(_run(data * 16, payloads=False)) == len(_run(data * 16, payloads=True)) == 16
+    assert read_run(memoryview(data * 15), 0, payloads=True) is None  # too few to be worth it
+
+
+def test_runs_are_asked_for_before_each_entry_and_not_inside_one() -> None:
+    data = member(b"a", b"1") + pax({b"path": b"c"}) + member(b"b", b"2") + member(b"d", b"3") + END
+    asked: list[int] = []
+
+    def runs(at: int) -> int:
+        asked.append(at)
+        return at
+
+    entries = list(hop(lambda at, count: data[at : at + count], HopNotes(), len(data), runs))
+    assert [entry[0] for entry in entries] == [b"a", b"c", b"d"]
+    assert asked == [0, 1024, 3072, 4096]
 
 
 def test_our_own_header_is_read_the_short_way_and_any_other_as_the_long_way_reads_it() -> None:
@@ -199,13 +217,17 @@ def _ended(data: bytes) -> tuple[list[TarEntry], HopNotes]:
 
 
 def test_a_header_from_before_ustar_is_read_as_one_of_ustar() -> None:
-    link = header(b"a.jpg", 0, b"2", b"target")
+    link = header(b"a.jpg", 0, b"2", b"target", uname=b"me")
     for magic in (bytes(8), b"ustar  \0", b"somebody"):
         old = _summed(link[:257] + magic + link[265:345] + b"continued".ljust(167, b"\0"))
         entry = _slow(old)
         assert entry is not None
         assert entry[:2] == (b"a.jpg", ord("2"))
         assert entry[4:] == (0, b"target")
+        assert parse_header(link).typeflag == b"2"
+        large = _summed(b"\xff" * 100 + old[100:157] + b"\xff" * 100 + old[257:])
+        assert large[148:149] != b"0"  # a sum of six digits
+        assert _slow(large) is not None
         assert _slow(old[:148] + b"%06o\0 " % 1 + old[156:]) is None
         assert _slow(old[:148] + b"x" * 8 + old[156:]) is None
 

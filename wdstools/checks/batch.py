@@ -97,7 +97,7 @@ def batches(
 ) -> Iterator[tuple[Look, ...]]:
     """Shards in batches of about five seconds; of ``total`` bytes, each of ``jobs`` workers gets several batches."""
     count = _NEAR if near else _FAR
-    most = min(_BYTES.get(level, 1 << 62), total // (_TASKS_A_WORKER * jobs))
+    most = min(_BYTES.get(level, total), total // (_TASKS_A_WORKER * jobs))
     held: list[Look] = []
     size = 0
     for look in looks:

@@ -13,9 +13,10 @@ import pytest
 from tests.support.pack_site import INDEX, PLAN, SHARD, WHOLE
 from wdstools.errors import StoreError
 from wdstools.formats.digest import sha256_hex, xxh3_128_hexdigest
-from wdstools.landing.homes import BucketHome
+from wdstools.landing.homes import BucketHome, DiskHome
 from wdstools.landing.notes import BEGUN, DONE, is_sealed, note_path, read_note
 from wdstools.stores.base import ANYTHING
+from wdstools.stores.local import LocalStore
 from wdstools.stores.memory import MemoryStore
 from wdstools.stores.open import remote
 from wdstools.stores.wrapper import Wrapper
@@ -168,10 +169,55 @@ def test_a_file_beside_shards_is_noted_before_it_is_stored(is_copied: bool) -> N
         put(data)
         assert store.get(SUMS) == data
     store.put_data(SUMS, b"of somebody")
-    if not is_copied:  # a copy by the server has no conditions to say so
-        with pytest.raises(StoreError) as caught:
-            put(b"third")
-        assert (caught.value.code, store.get(SUMS)) == ("scratch-not-ours", b"of somebody")
+    with pytest.raises(StoreError) as caught:
+        put(b"third")
+    assert (caught.value.code, store.get(SUMS)) == ("scratch-not-ours", b"of somebody")
+
+
+@pytest.mark.parametrize("taken", [SHARD, INDEX])
+def test_a_shard_is_not_copied_over_what_somebody_else_stored(taken: str) -> None:
+    store, source = Faulty(), remote(MemoryStore())
+    store.copy = lambda source, key: store.put_data(key, WHOLE[key])  # type: ignore[method-assign, assignment]
+    home = BucketHome(store, PLAN, KEY)
+    store.put_data(taken, b"of somebody")
+    with pytest.raises(StoreError) as caught:
+        home.copy(_line(), source)
+    assert (caught.value.code, store.get(taken)) == ("scratch-not-ours", b"of somebody")
+    store.delete(taken)
+    home.copy(_line(), source)
+    assert {key: store.get(key) for key in (SHARD, INDEX)} == {key: WHOLE[key] for key in (SHARD, INDEX)}
+
+
+def test_a_second_try_that_is_refused_leaves_the_first_error(tmp_path: Path) -> None:
+    class RefusesTwice(Faulty):
+        def put_data(self, key: str, data: bytes, *, only_if: str = ANYTHING) -> ObjectInfo:
+            if key == SHARD and not self.damaged:
+                raise StoreError("no", code="denied")
+            return super().put_data(key, data, only_if=only_if)
+
+    with pytest.raises(StoreError) as caught:
+        _landed(RefusesTwice(SHARD, damaged=1), tmp_path)
+    assert caught.value.code == "upload-damaged"
+
+
+def test_an_object_that_is_lost_at_once_is_damaged_on_the_way(tmp_path: Path) -> None:
+    class Loses(Faulty):
+        def put_data(self, key: str, data: bytes, *, only_if: str = ANYTHING) -> ObjectInfo:
+            info = super().put_data(key, data, only_if=only_if)
+            if key == SHARD:
+                self.delete(key)
+            return info
+
+    with pytest.raises(StoreError) as caught:
+        _landed(Loses(), tmp_path)
+    assert caught.value.code == "upload-damaged"
+
+
+@pytest.mark.parametrize("changed", ["", SHARD, INDEX])
+def test_a_shard_in_a_folder_is_believed_by_its_bytes(changed: str, tmp_path: Path) -> None:
+    for path in (SHARD, INDEX):
+        LocalStore(str(tmp_path)).put(path, b"another" if path == changed else WHOLE[path])
+    assert DiskHome(str(tmp_path)).index_if_held(_line()) == (None if changed else WHOLE[INDEX])
 
 
 def test_a_disk_without_room_for_shards_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -208,10 +208,8 @@ class BucketHome:
         except StoreError as error:
             if error.code != "upload-damaged" or not (info.etag and conditions):
                 raise
-            try:
+            with contextlib.suppress(StoreError):  # what is there is still damaged then, and the next line says so
                 info = part.put(info.etag)
-            except StoreError:
-                raise error from None
         return self._proved(part, info)
 
     def _proved(self, part: _Part, info: ObjectInfo) -> str:

@@ -177,7 +177,7 @@ def test_a_file_beside_shards_is_noted_before_it_is_stored(is_copied: bool) -> N
 @pytest.mark.parametrize("taken", [SHARD, INDEX])
 def test_a_shard_is_not_copied_over_what_somebody_else_stored(taken: str) -> None:
     store, source = Faulty(), remote(MemoryStore())
-    store.copy = lambda source, key: store.put_data(key, WHOLE[key])  # type: ignore[method-assign, assignment]
+    store.copy = lambda source, key: store.put_data(key, WHOLE[key])  # type: ignore[method-assign]
     home = BucketHome(store, PLAN, KEY)
     store.put_data(taken, b"of somebody")
     with pytest.raises(StoreError) as caught:

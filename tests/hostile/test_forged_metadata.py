@@ -17,7 +17,7 @@ from pyarrow import parquet
 from tests.support.city_pairs import write_city_pairs
 from tests.support.command import HANG_SECONDS
 from tests.support.limited import assert_announced, run_limited
-from wdstools import WdsError, WorkerError, open_dataset, pack
+from wdstools import WdsError, WorkerError, apply, open_dataset, pack
 from wdstools.checks.sums import SumCheckTask, check_sum
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.index import read_index, rows_digest
@@ -301,6 +301,23 @@ def test_no_manifest_is_rebuilt_from_provenance_that_holds_other_things(said: st
     with pytest.raises(WdsError) as caught:
         plan_repair(str(dataset))
     assert caught.value.code == "manifest-lost"
+
+
+@pytest.mark.parametrize("what", ["surrogate", "float", "text"])
+def test_a_manifest_is_rebuilt_from_provenance_that_another_program_has_written_again(what: str, dataset: Path) -> None:
+    data = (dataset / MANIFEST_PATH).read_bytes()
+    (dataset / MANIFEST_PATH).unlink()
+    document = json.loads((dataset / PROVENANCE_PATH).read_text())
+    identity = document["dataset"]
+    if what == "surrogate":
+        document["note"] = "\ud800"  # nothing that the manifest needs
+    elif what == "float":
+        identity["seed"], identity["version"] = float(identity["seed"]), float(identity["version"])
+    else:
+        identity["seed"], identity["version"] = str(identity["seed"]), str(identity["version"])
+    (dataset / PROVENANCE_PATH).write_text(json.dumps(document))
+    apply(plan_repair(str(dataset)))
+    assert (dataset / MANIFEST_PATH).read_bytes() == data
 
 
 def test_terminal_escapes_in_a_manifest_do_not_reach_the_terminal(dataset: Path) -> None:

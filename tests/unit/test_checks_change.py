@@ -136,15 +136,19 @@ def test_what_does_not_explain_what_was_found_leaves_it_as_it_is() -> None:
         b'{"history": [5]}',
         b'{"history": [{}]}',
         b'{"history": {"a": 1}}',
-        *(
-            b'{"history": [{"previous_root": "%s", "samples": %s}]}' % (ROOT.encode(), samples)
-            for samples in (b'"x"', b"{}", b"1e999")
-        ),
         b"[" * 100_000,
     ],
 )
 def test_a_history_that_nobody_can_read_explains_nothing(history: bytes) -> None:
     assert _explained(_place(_later(), history), IN_FIRST) == IN_FIRST
+
+
+@pytest.mark.parametrize("samples", [b'"x"', b"{}", b"1e999", b"-1", b"9" * 4300])
+def test_the_root_alone_says_which_version_it_is_where_counts_are_none(samples: bytes) -> None:
+    change = b'{"previous_root": "%s", "action": "remove", "samples": %s}' % (ROOT.encode(), samples)
+    later = b'{"previous_root": "%s", "action": "remove", "samples": 1}' % (b"6" * 64)
+    found = _explained(_place(_later(), b'{"history": [%s, %s, %s]}' % (change, change, later)), IN_FIRST)
+    assert [(one.cause, "with 1 sample removed" in one.message) for one in found] == [("replaced", True)]
 
 
 def test_a_manifest_or_history_that_is_not_there_explains_nothing() -> None:

@@ -12,6 +12,7 @@ from wdstools.errors import FormatError, StoreError
 from wdstools.formats.manifest import MANIFEST_PATH, MAX_MANIFEST_BYTES, PROVENANCE_PATH, loads
 from wdstools.results import Finding, Report
 from wdstools.stores.reading import get_whole
+from wdstools.units import counted
 
 if TYPE_CHECKING:
     from wdstools.dataset import Dataset
@@ -53,7 +54,9 @@ def _counts_since(root: str, provenance: Any) -> Counter[str] | None:
         return None
     counts: Counter[str] = Counter()
     for change in history[roots.index(root) :]:
-        counts[str(change.get("action"))] += int(change.get("samples", 0))
+        samples = change.get("samples", 0)  # it only explains: the root alone says which version it is
+        is_count = isinstance(samples, int) and 0 <= samples < 1 << 53
+        counts[str(change.get("action"))] += samples if is_count else 0
     return counts
 
 
@@ -82,7 +85,7 @@ def _replaced(dataset: Dataset, later: Manifest, counts: Counter[str]) -> Findin
         "manifest",
         dataset.manifest_key,
         f"this is version {dataset.manifest.version}; version {later.version} is here, "
-        f"with {counts['remove']:,} samples removed{came} "
+        f"with {counted(counts['remove'], 'sample')} removed{came} "
         f"({abs(difference):,} {'fewer' if difference >= 0 else 'more'} in all)",
         expected=dataset.root,
         got=later.root,

@@ -73,8 +73,8 @@ VALUES = {name: "<i4" for name in VALUE_COLUMNS if name != "caption"}
 NUMBERS = tuple(name for name in VALUES if pa.types.is_integer(SCHEMA.field(name).type))
 #: The value columns that are texts in an index, and numbers of a name here.
 NAMED = ("label", "format")
-if missing := VALUES.keys() - {*NUMBERS, *NAMED}:
-    raise TypeError(f"the joined index would leave these columns unfilled: {', '.join(sorted(missing))}")
+if _unfilled := VALUES.keys() - {*NUMBERS, *NAMED}:
+    raise TypeError(f"the joined index would leave these columns unfilled: {', '.join(sorted(_unfilled))}")
 CAPTIONS = {"caption_start": "<u4", "caption_size": "<i4"}
 
 

@@ -104,7 +104,7 @@ def run_pack(
     restart: bool = False,
     progress: Progress | None = None,
 ) -> PackResult:
-    """Pack a source into ``dest``, which must not exist.
+    """Pack a source into ``dest``, which must be absent or empty.
 
     In a folder, everything is in ``dest.partial`` until the last step; in a bucket, everything is stored in place, the
     manifest last. If it is killed at any moment, the same call goes on with the finished shards, and gives the same bytes.
@@ -342,7 +342,7 @@ def pack(
 
     Args:
         source: A folder, zip or tar of images and captions, a table, existing shards, or an opened source.
-        dest: The dataset's folder, which must not exist, or an empty prefix of a bucket, as a URL or a store.
+        dest: The dataset's folder, which must be absent or empty, or an empty prefix of a bucket, as a URL or a store.
         executor: Does the work; without one, ``jobs`` worker processes do, which end with the call.
         jobs: How many processes to start.
         progress: Receives the number of samples done.

@@ -59,7 +59,7 @@ class VerifyChoices(TypedDict, total=False):
         Option(
             "digest",
             "What to check: size, names and sizes; remote, the digests that the store reports; digest, every byte; samples, "
-            "also headers, captions and indexes; decode, also every image.",
+            "also headers and captions; decode, also every image. All but size check the indexes too.",
         ),
     ]
     digest: Annotated[

@@ -66,7 +66,7 @@ def _asks_to_compare(rule: DuplicateRule) -> str:
 
 
 def refuse_unlike(listing: Listing, options: PackOptions, members: tuple[str, ...]) -> None:
-    """Raise UsageError if the manifest given with ``like`` has other members, labels or another seed."""
+    """Raise UsageError if the manifest given with ``like`` has other members or labels."""
     like = options.layout.like
     if like is None or (like.members == members and like.labels == listing.labels):
         return

@@ -253,7 +253,7 @@ class Sharing:
         """What this reader takes next when its rank is at ``position``."""
         begin = position + self.worker * self.global_batch
         after = min(position + self.stride, self.count)
-        left = self.count - begin
+        left = max(0, self.count - begin)
         each = min(self.batch_size, -(-left // self.world_size))
         start = min(begin + self.rank * each, self.count)
         stop = min(start + each, self.count)

@@ -31,7 +31,7 @@ Source = Annotated[
 Destination = Annotated[
     str,
     typer.Argument(
-        metavar="DEST", help="The folder of the new dataset, which must not exist, or an empty bucket prefix."
+        metavar="DEST", help="The folder of the new dataset, which must be absent or empty, or an empty bucket prefix."
     ),
 ]
 Checkable = Annotated[

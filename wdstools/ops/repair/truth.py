@@ -26,7 +26,7 @@ from wdstools.formats.sample import member_order
 from wdstools.stores.reading import get_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from wdstools.executors.base import Executor
     from wdstools.ops.repair.copies import Copy
@@ -194,27 +194,48 @@ def _extensions(shard: Description) -> set[str]:
 
 
 def _identity(store: LocalStore) -> dict[str, Any]:
-    """What a manifest says beyond its shards, as recorded in provenance; what is of another type there is left out."""
+    """What a manifest says beyond its shards, as recorded in provenance; a value that a manifest cannot have is left out."""
     try:
         document = json.loads(_text(store, PROVENANCE_PATH))
-        json.dumps(document, ensure_ascii=False).encode()  # fails for half a character (a lone surrogate)
     except (ValueError, RecursionError):
         return {}
     identity = document.get("dataset") if isinstance(document, dict) else None
     found = identity if isinstance(identity, dict) else {}
-    return {name: found[name] for name, kind in _IDENTITY.items() if name in found and _is_a(found[name], kind)}
+    values = {name: read(found[name]) for name, read in _IDENTITY.items() if name in found}
+    return {name: value for name, value in values.items() if value is not None}
 
 
-_IDENTITY = {
-    "name": str,
-    "labels": list,
-    "version": int,
-    "seed": int,
-    "format": int,
+def _plain_text(value: Any) -> str | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half a character (a lone surrogate)
+        return None
+    return value
+
+
+def _plain_texts(value: Any) -> list[str] | None:
+    texts = [_plain_text(one) for one in value] if isinstance(value, list) else [None]
+    return [text for text in texts if text is not None] if None not in texts else None
+
+
+def _whole_number(value: Any) -> int | None:
+    """A number, also if another program has written it as ``7.0`` or as text."""
+    try:
+        number = int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    is_exact = number == value or str(number) == value
+    return number if is_exact and not isinstance(value, bool) and 0 <= number < 1 << 53 else None
+
+
+_IDENTITY: dict[str, Callable[[Any], Any]] = {
+    "name": _plain_text,
+    "labels": _plain_texts,
+    "version": _whole_number,
+    "seed": _whole_number,
+    "format": _whole_number,
     "authenticated_ranges": bool,
     "values": bool,
 }
-
-
-def _is_a(value: Any, kind: type) -> bool:
-    return type(value) is kind and (not isinstance(value, list) or all(isinstance(one, str) for one in value))

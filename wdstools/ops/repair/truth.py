@@ -154,8 +154,8 @@ def _rebuild(store: LocalStore, executor: Executor, progress: Progress) -> Truth
     if not found:
         return None
     labels = tuple(identity.get("labels", ()))
-    authenticated = bool(identity.get("authenticated_ranges", False))
-    values = bool(identity.get("values", False))
+    authenticated = identity.get("authenticated_ranges", False)
+    values = identity.get("values", False)
     tasks = [
         DescribeTask(store, match[1], path, labels, authenticated, values) for path, match in sorted(found.items())
     ]
@@ -174,15 +174,15 @@ def _rebuild(store: LocalStore, executor: Executor, progress: Progress) -> Truth
     for shard in described:
         splits.setdefault(shard.split, []).append(shard.entry)
     manifest = Manifest(
-        name=str(identity.get("name", "")),
-        version=int(identity.get("version", 1)),
+        name=identity.get("name", ""),
+        version=identity.get("version", 1),
         labels=labels,
         members=member_order(extensions),
-        seed=int(identity.get("seed", 0)),
+        seed=identity.get("seed", 0),
         authenticated_ranges=authenticated,
         splits={split: tuple(entries) for split, entries in splits.items()},
         format=needed_format(
-            member_order(extensions), trailing=any(s.trailing for s in described), before=int(identity.get("format", 1))
+            member_order(extensions), trailing=any(s.trailing for s in described), before=identity.get("format", 1)
         ),
     )
     data = dumps(manifest)

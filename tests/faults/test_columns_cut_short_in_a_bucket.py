@@ -12,6 +12,7 @@ import wdstools as wt
 from tests.support.added_columns import keys_of
 from tests.support.city_pairs import tiny_jpeg
 from tests.support.failing_bucket import FailingBucket, dataset_in
+from tests.support.killed import KilledError
 from tests.support.outcome import contents
 from wdstools.errors import StoreError, UsageError
 from wdstools.landing.staging import FinishResult
@@ -20,10 +21,6 @@ from wdstools.reader.shard import ShardReader
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-
-class KilledError(BaseException):
-    """The process is gone."""
 
 
 @pytest.fixture(scope="module", name="packed")

@@ -12,6 +12,7 @@ import wdstools as wt
 from tests.support.added_columns import keys_of, pack_cities
 from tests.support.command import run_command
 from tests.support.failing_bucket import FailingBucket, dataset_in
+from tests.support.killed import KilledError
 from tests.support.outcome import contents
 from wdstools.errors import StoreError, UsageError
 from wdstools.stores.memory import MemoryStore
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WAITING, IN_PLACE = ".wdstools/columns-next/n/", ".wdstools/columns/n/"
-
-
-class KilledError(BaseException):
-    """The process is gone."""
 
 
 @pytest.fixture(scope="module", name="packed")

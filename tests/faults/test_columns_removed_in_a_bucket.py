@@ -11,6 +11,7 @@ import pytest
 
 import wdstools as wt
 from tests.support.added_columns import pack_cities
+from tests.support.killed import KilledError
 from wdstools.columns import kept
 from wdstools.columns.sets import read_sums
 from wdstools.dataset import Dataset, open_dataset
@@ -19,10 +20,6 @@ from wdstools.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-class KilledError(BaseException):
-    """The process is gone."""
 
 
 class Bucket(MemoryStore):

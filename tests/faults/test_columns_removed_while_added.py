@@ -10,6 +10,7 @@ import pytest
 import wdstools as wt
 from tests.support.added_columns import keys_of, pack_cities
 from tests.support.failing_bucket import FailingBucket, dataset_in
+from tests.support.killed import KilledError
 from tests.support.outcome import contents
 from wdstools.columns.sets import read_sums
 from wdstools.errors import BusyError
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
     from wdstools.stores.base import RemoteStore
 
 WAITING, IN_PLACE, LIST = ".wdstools/columns-next/n/", ".wdstools/columns/n/", ".wdstools/columns/SHA256SUMS"
-
-
-class KilledError(BaseException):
-    """The process is gone."""
 
 
 @pytest.fixture(scope="module", name="packed")

@@ -10,6 +10,7 @@ import pytest
 
 import wdstools as wt
 from tests.support.added_columns import keys_of, pack_cities, score_table, values_in
+from tests.support.killed import KilledError
 from tests.support.outcome import contents
 from wdstools.columns.sets import column_sets, store_of
 from wdstools.dataset import Dataset, open_dataset
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
 
 WAITING = ".wdstools/columns-next/"
 Existing = Literal["replace", "update", "fill"]
-
-
-class KilledError(BaseException):
-    """The process is gone."""
 
 
 class Bucket(MemoryStore):

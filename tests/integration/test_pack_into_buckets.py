@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.came import came
 from tests.support.city_pairs import write_city_pairs
+from tests.support.killed import KilledError
 from tests.support.outcome import contents
 from wdstools.dataset import PACK_CLAIM_PATH, Dataset
 from wdstools.errors import BusyError, StoreError, UsageError
@@ -41,10 +42,6 @@ if TYPE_CHECKING:
 
 OPTIONS: PackChoices = {"shard_samples": 3, "name": "pairs", "check": "header"}
 SHARD = "train/train-000000.tar"
-
-
-class KilledError(BaseException):
-    """The driver is gone, with all that it would have tidied up."""
 
 
 class Watched(Wrapper):

@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 NAMES = ["train/a.tar", "b.txt"]
 
 
-class KilledError(BaseException):
-    """The process is gone."""
-
-
 def _made(scratch: Scratch) -> None:
     scratch.note(NAMES)
     for name in NAMES:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.killed import KilledError
 from tests.support.outcome import contents
 from wdstools.dataset import STAGED_MARK
 from wdstools.errors import FormatError, IntegrityError, StoreError
@@ -39,10 +40,6 @@ BEFORE = {MANIFEST_PATH: b"old", "train/a.tar": b"old a", "train/b.tar": b"old b
 NEW = {MANIFEST_PATH: b"new", "train/a.tar": b"new a", "val/c.tar": b"new c"}
 AFTER = {**BEFORE, **NEW}
 del AFTER["train/b.tar"]
-
-
-class KilledError(BaseException):
-    """The process is gone."""
 
 
 @pytest.fixture(name="root")

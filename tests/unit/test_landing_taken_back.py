@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.killed import KilledError
 from tests.support.outcome import contents
 from tests.support.pack_site import (
     FILES,
@@ -85,10 +86,6 @@ def test_nor_is_one_whose_card_was_changed_in_its_place(tmp_path: Path) -> None:
     with pytest.raises(StoreError):
         begun(dest)
     assert card.read_bytes() == FILES["README.md"].upper()
-
-
-class KilledError(BaseException):
-    """The process is gone."""
 
 
 def _dying(of: Any, name: str, monkeypatch: pytest.MonkeyPatch, *, after: int = 0) -> None:

@@ -44,6 +44,9 @@ INNER = BLOCK.removeprefix(BEGIN_MARK + "\n").removesuffix(END_MARK + "\n")
         ("---\n# mine\n\ntags: []\n---\n", f"---\n{CONFIGS}# mine\n\ntags: []\n---\n\n\n{BLOCK}"),
         ("---\nc0nfigz:\n- old\ntags: []\n---\n", f"---\n{CONFIGS}tags: []\n---\n\n\n{BLOCK}"),
         ("---\nc0nf1gz:\n- old\n---\n", f"---\n{CONFIGS}c0nf1gz:\n- old\n---\n\n\n{BLOCK}"),
+        # front matter that says nothing
+        ("---\n---\n# Mine\n", f"---\n{CONFIGS}---\n# Mine\n\n{BLOCK}"),
+        ("---\n\n---\n# Mine\n\n---\nmore\n", f"---\n{CONFIGS}---\n# Mine\n\n---\nmore\n\n{BLOCK}"),
         ("---\nconfigs: []\n---\n", f"---\n{CONFIGS}---\n\n\n{BLOCK}"),
         (f"---\nlicense: mit\n{CONFIGS}---\nx", f"---\nlicense: mit\n{CONFIGS}---\nx\n\n{BLOCK}"),
     ],

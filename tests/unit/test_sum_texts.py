@@ -85,10 +85,13 @@ def test_sums_are_read_in_every_form(text: str) -> None:
         (f"{_certutil('a.tar', ONE)}CertUtil: SHA256: {_ERROR}\n{TWO}\nCertUtil: {_ERROR}\n", [4, 6, 5], [A]),
         (f"{_fields('a.tar', ONE)}Algorithm : SHA256\nHash : {TWO}\n", [5], [A]),
         (f"Algorithm,Hash,Path\nSHA256,{ONE},a.tar\nSHA256,{TWO}\nSHA256,{TWO},b.tar\n", [3], [A, B]),
+        (f"#TYPE One\nAlgorithm,Hash,Path\nSHA256,{ONE},a.tar\nSHA256,{TWO}\n", [4], [A]),
         (json.dumps([{"Algorithm": "SHA256", "Hash": ONE, "Path": "a.tar"}, 5, {"Hash": TWO}]), [2, 3], [A]),
+        (json.dumps([{"Algorithm": "SHA256", "Hash": name, "Path": "a.tar"} for name in (MD5, ONE)]), [1], [A]),
         (f"%%%% HASHDEEP-1.0\n%%%% size,sha256,filename\n9,{ONE},a.tar\n8,{TWO[1:]},b.tar\n8,{TWO}\n", [4, 5], [A]),
         (f"Checksums-Sha256:\n {ONE} 9 a.tar\n {TWO[1:]} 8 b.tar\n", [3], [A]),
         (f"Algorithm Hash Path\n--------- ---- ----\nSHA256 {ONE} a.tar\nSHA256 {TWO[:20]}...\n", [4], [A]),
+        (f"Algorithm Hash Path\n--------- ---- ----\n\f\nSHA256 {ONE} a.tar\n\u00a0\nSHA256\n", [6], [A]),
     ],
 )
 def test_a_line_that_is_no_sum_is_named_by_its_number(
@@ -100,8 +103,16 @@ def test_a_line_that_is_no_sum_is_named_by_its_number(
 
 def test_a_record_that_a_narrow_window_breaks_is_put_together() -> None:
     text = f"Algorithm : SHA256\nHash      : {ONE[:40]}\n            {ONE[40:]}\nPath      : a.t\n            ar\n"
-    assert _sums(text) == [A]
+    found = read_list(text.encode(), where="SUMS")
+    assert (_sums(text), found.odd, found.guesses, found.passed) == ([A], [], [], 0)
     assert _sums(f"Hash : {TWO}\n\n{text}") == [A]
+
+
+def test_a_list_of_hashdeep_may_be_empty_and_its_names_may_have_commas() -> None:
+    head = "%%%% HASHDEEP-1.0\n%%%% size,sha256,filename\n"
+    for text in (head, head[:-1], head[:18], head[:17]):
+        assert (_sums(text), _odd(text)) == ([], [])
+    assert _sums(f"{head}9,{ONE},a,b,c.tar\n") == [("a,b,c.tar", "sha256", ONE)]
 
 
 def test_groups_of_gpg_go_on_in_the_next_line() -> None:
@@ -135,10 +146,19 @@ def test_a_name_before_a_digest_is_a_sum_where_nothing_else_is() -> None:
     assert _sums(f"commit {SHA1}\n{ONE}  a.tar\n") == [A]
 
 
-@pytest.mark.parametrize("text", ["a.tar 0A0B0C0D\n", f"a.tar {base64.b64encode(bytes.fromhex(ONE)).decode()}\n"])
-def test_a_name_before_what_may_be_anything_is_no_sum(text: str) -> None:
-    with pytest.raises(FormatError):
-        read_list(text.encode(), where="SUMS")
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("a.tar 0A0B0C0D\n", "SUMS"),
+        (f"a.tar {base64.b64encode(bytes.fromhex(ONE)).decode()}\n", "SUMS"),
+        ("a.tar AAAAAA==\n", "x.sfv"),  # four bytes in base64
+        (f"a.tar {TWO[:9]}\n", "x.sfv"),
+        ("[1, 2]\n", "SUMS"),
+    ],
+)
+def test_a_name_before_what_may_be_anything_is_no_sum(text: str, where: str) -> None:
+    with pytest.raises(FormatError, match="no line of a checksum list"):
+        read_list(text.encode(), where=where)
 
 
 def test_a_sum_in_base64_is_nothing_but_that() -> None:

@@ -101,7 +101,8 @@ def mend_card(text: str, manifest: Manifest) -> str:
     configs, block = render_configs(manifest), render_block(manifest)
     front, body = "", text
     if text.startswith("---\n") and "\n---\n" in text[3:]:
-        front, _, body = text[4:].partition("\n---\n")
+        front, _, body = text[3:].partition("\n---\n")
+        front = front.removeprefix("\n")
     if configs not in front + "\n":
         front = configs + _without_configs(front)
     if block not in body + "\n":

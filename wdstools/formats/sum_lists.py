@@ -119,8 +119,7 @@ def _read_line(line: str, where: str) -> SumLine | None:
 def _sfv(line: str, where: str) -> SumLine | None:
     """A line of an SFV list: the name, then the CRC-32."""
     name, _, digest = line.rstrip(" \t").replace("\t", " ").rpartition(" ")
-    is_crc = len(digest) == CRC_DIGITS and _HEX_RE.fullmatch(digest)
-    return sum_line(name.rstrip(" "), digest, where, "CRC32") if is_crc else None
+    return sum_line(name.rstrip(" "), digest, where, "CRC32") if _HEX_RE.fullmatch(digest) else None
 
 
 def _guessed(line: str, where: str) -> SumLine | None:
@@ -136,7 +135,7 @@ def _guessed(line: str, where: str) -> SumLine | None:
 
 def _is_blake3(where: str, line: str) -> bool:
     """Whether the name of a list says that untagged digests are BLAKE3."""
-    return bool(_BLAKE3_RE.search(where.rsplit("/", 1)[-1])) and not _TAGGED_RE.fullmatch(line)
+    return bool(_BLAKE3_RE.search(where.rpartition("/")[2])) and not _TAGGED_RE.fullmatch(line)
 
 
 def _why(line: str, where: str) -> str:

@@ -113,10 +113,10 @@ def _file_hash_table(text: str) -> SumList | None:
         return None
     found = SumList()
     for number, line in enumerate(lines[head + 1 :], head + 2):
-        if not line.strip("- \t"):
+        if not line.replace("-", " ").strip():
             continue
         match = _TABLE_ROW_RE.fullmatch(line)
-        algorithm, digest, path = match.groups() if match else (line.split()[0], "...", "...")
+        algorithm, digest, path = match.groups() if match else ("", "...", "...")
         one = _records(iter([(number, algorithm, digest, path)]))
         found.lines += one.lines
         found.odd += one.odd
@@ -174,11 +174,11 @@ def _hashdeep(text: str) -> SumList | None:
     """Size, digests and name of each file; if there are several digests, the strongest is checked."""
     if not text.startswith(_HASHDEEP):
         return None
-    lines = text.split("\n")
-    columns = lines[1].removeprefix("%%%% ").strip().split(",") if len(lines) > 1 else []
+    head, _, rows = text.partition("\n")[2].partition("\n")
+    columns = head.removeprefix("%%%% ").strip().split(",")
     chosen = next((name for name in _STRONGEST if name in columns), None)
     found = SumList()
-    for number, line in enumerate(lines[2:], 3):
+    for number, line in enumerate(rows.split("\n"), 3):
         if not line.strip() or line.startswith("#"):
             continue
         cells = line.split(",", len(columns) - 1)

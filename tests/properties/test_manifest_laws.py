@@ -18,6 +18,7 @@ from tests.support.came import came
 from tests.support.laws import LAW, SHORT_LAW
 from tests.support.refusal import or_refused
 from wdstools.errors import FormatError, UnsupportedVersionError
+from wdstools.formats import manifest as manifest_files
 from wdstools.formats.manifest import (
     Manifest,
     ShardEntry,
@@ -369,7 +370,16 @@ def test_a_split_name_that_a_reader_would_misread_is_refused(name: str) -> None:
     assert not is_split_name(name)
     parsed = document()
     parsed["splits"] = {name: parsed["splits"]["train"]}
-    refused(canonical(parsed))
+    for profile in ("canonical", "foreign"):
+        assert "not a split name" in refused(canonical({**parsed, "profile": profile})).message
+
+
+def test_a_manifest_may_be_as_large_as_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = dumps(SMALL)
+    monkeypatch.setattr(manifest_files, "MAX_MANIFEST_BYTES", len(data))
+    assert loads(data) == SMALL
+    monkeypatch.setattr(manifest_files, "MAX_MANIFEST_BYTES", len(data) - 1)
+    assert (refused(data).got, "too large" in refused(data).message) == (f"{len(data)} bytes", True)
 
 
 def test_two_shards_that_would_share_an_index_are_refused() -> None:

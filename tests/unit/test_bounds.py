@@ -135,6 +135,7 @@ def test_the_image_of_a_dataset_is_its_first_member() -> None:
 def test_a_dataset_is_of_the_lowest_format_that_holds_it() -> None:
     assert needed_format(["jpg", "txt"], trailing=False) == 1
     assert needed_format(["npy"], trailing=False) == 2
+    assert needed_format(["jpg", "npy"], trailing=False) == 2
     assert needed_format(["txt"], trailing=False) == 2
     assert needed_format(["jpg"], trailing=True) == 2
     assert needed_format(["jpg"], trailing=False, before=2) == 2
@@ -148,6 +149,7 @@ def test_a_dataset_is_of_the_lowest_format_that_holds_it() -> None:
         (".wdstools/index/train/train-000000.tar.parquet", False),
         ("train/val-000000.tar", False),
         ("train-000000.tar", False),
+        ("train-000000.parquet", False),
         ("train/train-000000.txt", False),
         (".wdstools/index/other.parquet", False),
     ],

@@ -351,9 +351,7 @@ class _Reader:
         return value
 
     def integer(self, mapping: dict[str, Any], name: str, prefix: str = "") -> int:
-        value: int = self.value(mapping, name, int, prefix)
-        if not 0 <= value < _MAX_INT:
-            raise self.error("an integer is out of range", prefix + name, expected="0 to 2**53 - 1", got=str(value))
+        value: int = self.value(mapping, name, int, prefix)  # ``parse`` has refused those that are out of range
         return value
 
     def text(self, mapping: dict[str, Any], name: str, prefix: str = "") -> str:
@@ -450,7 +448,7 @@ def needed_format(members: Sequence[str], *, trailing: bool, before: int = 1) ->
 
     Format 1 has an image and no further members. ``trailing`` says that bytes follow the end of some image.
     """
-    usual = set(members) <= set(MEMBER_ORDER) and image_member(members)
+    usual = not set(members).difference(MEMBER_ORDER) and image_member(members)
     return max(before, 1 if usual else 2, TRAILING_BYTES_FORMAT if trailing else 1)
 
 

@@ -201,6 +201,15 @@ def test_bytes_that_are_no_index_are_refused(data: bytes) -> None:
     assert caught.value.code == "index-damaged"
 
 
+def test_of_what_arrow_says_the_first_line_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ValueError("one\ntwo")
+
+    monkeypatch.setattr("wdstools.formats.index.read_whole", refuse)
+    with pytest.raises(FormatError, match=r"^an index file cannot be read \(one\)$"):
+        read_index(b"")
+
+
 def test_an_index_without_a_column_is_refused() -> None:
     table = table_of([])
     for name in came(SCHEMA.names):

@@ -12,6 +12,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from tests.support.laws import LAW
+from tests.support.rawtar import header
 from tests.support.refusal import or_refused
 from wdstools.errors import FormatError
 from wdstools.formats.digest import sha256_digest, sha256_hex, xxh3_64_intdigest
@@ -240,10 +241,27 @@ def test_a_sum_of_signed_bytes_counts_as_that_of_unsigned_ones(name: bytes, off:
 _REST = render_header(b"", 3, 5)[100:]
 
 
-def test_a_negative_size_is_refused_as_one() -> None:
+@pytest.mark.parametrize(
+    ("at", "changed", "why"),
+    [
+        (124, b"\xff" * 12, "a member has a negative size"),
+        (124, b"\xff" + bytes(11), "a member has a negative size"),  # the lowest
+        (124, b"0\xff", "a numeric header field is not octal"),
+        (257, b"Ustar", "no ustar magic"),
+        (257, bytes(8), "no ustar magic"),
+    ],
+)
+def test_a_header_is_refused_by_what_is_wrong_with_it(at: int, changed: bytes, why: str) -> None:
     block = render_header(b"a.jpg", 3, 5)
-    with pytest.raises(FormatError, match=r"^a member has a negative size"):
-        parse_header(resum(block[:124] + b"\xff" * 12 + block[136:]))
+    with pytest.raises(FormatError, match=f"^{why}"):
+        parse_header(resum(block[:at] + changed + block[at + len(changed) :]))
+
+
+def test_a_prefix_stands_before_the_name_in_a_header_of_posix_and_of_nobody_else() -> None:
+    block = header(b"a.jpg", 3)
+    block = block[:345] + b"folder/of".ljust(155, b"\0") + block[500:]
+    for magic, name in ((b"ustar\x0000", b"folder/of/a.jpg"), (b"ustar  \0", b"a.jpg"), (b"ustar\x0099", b"a.jpg")):
+        assert parse_header(resum(block[:257] + magic + block[265:])).name == name
 
 
 @LAW

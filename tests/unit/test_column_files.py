@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -90,6 +91,23 @@ def test_more_or_fewer_rows_than_the_document_says_are_refused() -> None:
     data, columns = _written()
     with pytest.raises(FormatError, match="columns"):
         _read(data, dataclasses.replace(columns, fields=FIELDS[:2]), "text")
+
+
+@pytest.mark.parametrize(
+    ("name", "lists", "why"),
+    [
+        ("vector", [[1, 2, 3]] * 3, "column vector claims 9 values, not 6"),
+        ("vector", [[0.0] * 9, None, None], "column vector claims 11 values, not 6"),
+        ("text", [["a", "b"]] * 3, "column text claims 6 values, not 3"),
+        ("score", [[], [1.5, 2.5], [1.0]], "column score claims 4 values, not 3"),
+    ],
+)
+def test_lists_of_more_values_than_their_rows_have_are_refused_unread(name: str, lists: list[Any], why: str) -> None:
+    sink = pa.BufferOutputStream()
+    pq.write_table(TABLE.set_column(TABLE.column_names.index(name), name, pa.array(lists)), sink)
+    data = sink.getvalue().to_pybytes()
+    with pytest.raises(FormatError, match=why):
+        read_columns(data, _written()[1], described(SHARD, TABLE, data, FIELDS), [name])
 
 
 def test_no_more_is_written_or_read_than_a_file_may_hold(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import io
 from typing import TYPE_CHECKING
@@ -114,14 +115,91 @@ def test_a_row_that_is_larger_than_a_batch_comes_alone(monkeypatch: pytest.Monke
     assert all(batch.num_rows == 1 for batch in batches if len(batch.column("text")[0].as_py()) > 1)
 
 
-def test_a_batch_takes_little_even_if_each_row_has_all_bytes_of_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    encodings = {"text": "DELTA_BYTE_ARRAY", "n": "PLAIN"}
-    for name, values in (("text", ["ab"] * 400), ("n", range(400))):
-        file = written(pa.table({name: values}), use_dictionary=False, column_encoding=encodings)
-        claim = groups_of(file, len(file.getvalue()))[0].claims[0]
-        each = claim.dense + claim.largest if name == "text" else 8
-        monkeypatch.setattr(parquet_files, "_BATCH_BYTES", 20 * (64 + each))
-        assert [batch.num_rows for batch in batches_of(file, 400)] == [20] * 20
+@pytest.mark.parametrize(
+    ("values", "encoding", "values_each"),
+    [
+        (["ab"] * 400, "DELTA_BYTE_ARRAY", 1),  # each row may have all bytes of its page
+        (["x" * 100] * 400, "PLAIN", 1),
+        (range(400), "PLAIN", 1),
+        ([[number] for number in range(400)], None, 1),
+        ([[number] * 4 for number in range(400)], None, 4),
+    ],
+)
+def test_a_batch_takes_little(
+    values: list[object], encoding: str | None, values_each: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encodings = encoding and {"x": encoding}
+    file = written(pa.table({"x": values}), use_dictionary=False, column_encoding=encodings)
+    claim = groups_of(file, len(file.getvalue()))[0].claims[0]
+    each = 64 + (claim.width or claim.dense) + (claim.largest if claim.prefixed else 0)
+    assert each > 100 or claim.width == 8
+    monkeypatch.setattr(parquet_files, "_BATCH_BYTES", 20 * each * values_each)
+    assert [batch.num_rows for batch in batches_of(file, 400)] == [20] * 20
+
+
+def test_no_more_rows_come_at_once_than_were_asked_for() -> None:
+    assert [batch.num_rows for batch in batches_of(written(pa.table({"n": range(5)})), 1)] == [1] * 5
+    assert [batch.num_rows for batch in batches_of(written(pa.table({"n": range(5)})), 2)] == [2, 2, 1]
+
+
+def test_rows_that_share_a_long_text_come_in_parts_that_take_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet_files, "_BATCH_BYTES", 2500)
+    for rows in range(9):
+        texts = [letter * 1000 for letter in "abbabaaab"[:rows]]
+        parts = [batch.column("text").to_pylist() for batch in batches_of(written(pa.table({"text": texts})), 99)]
+        assert [text for part in parts for text in part] == texts
+        assert all(len(part) in (1, 2) for part in parts)
+
+
+@pytest.mark.parametrize(("limit", "is_coded"), [(60 * 504 - 1, True), (60 * 504, False)])
+def test_texts_stay_codes_where_a_batch_of_them_may_come_to_much(
+    limit: int, is_coded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["w" * 500] * 60  # a dictionary of 504 bytes
+    lists = pa.table({"x": [words[:30], words[30:]]})  # one row may have all values
+    structures = pa.table({"x": [{"word": word} for word in words]})
+    monkeypatch.setattr(parquet_files, "_BATCH_BYTES", limit)
+    for table, rows in ((lists, 2), (structures, 60), (structures, 9)):
+        (batch, *_) = batches_of(written(table, store_schema=False), rows, held=False)
+        kind = batch.schema.field("x").type.field(0).type
+        assert pa.types.is_dictionary(kind) is (is_coded and rows != 9), (rows, kind)
+        assert batch.to_pylist() == table.to_pylist()[: batch.num_rows]
+
+
+def test_rows_that_are_held_may_take_the_limit_and_no_byte_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = written(pa.table({"text": ["x" * 1000] * 50}))
+    takes = weight_of(file, 99, ["text"])
+    assert takes >= 50_000
+    monkeypatch.setattr(parquet_files, "_TIMES", 0)
+    for limit, is_held in ((takes, True), (takes - 1, False)):
+        monkeypatch.setattr(parquet_files, "FLOOR_BYTES", limit)
+        assert sum(batch.num_rows for batch in batches_of(file, 99, held=is_held)) == 50
+    with pytest.raises(TooMuchError, match=f"^it takes {shown(takes)} unpacked"):
+        list(batches_of(file, 99))
+
+
+def test_a_table_may_have_as_many_rows_as_the_limit_and_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [
+        row for batch in batches_of(written(pa.table({"n": pa.array([], "i8")})), 9) for row in rows_of(batch)
+    ] == []
+    file = written(pa.table({"n": [1] * 1200}))
+    monkeypatch.setattr(parquet_files, "_ROWS_TIMES", 0)
+    monkeypatch.setattr(parquet_files, "_ROWS", 1200)
+    assert sum(batch.num_rows for batch in batches_of(file, 1200)) == 1200
+    monkeypatch.setattr(parquet_files, "_ROWS", 1199)
+    with pytest.raises(TooMuchError, match=rf"^it claims 1,200 rows in {len(file.getvalue()):,} bytes$"):
+        list(batches_of(file, 1200))
+
+
+def test_texts_that_repeat_bytes_of_others_are_not_decoded_to_learn_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = written(pa.table({"text": ["x" * 100] * 50})).getvalue()
+    (group,) = groups_of(data, len(data))
+    # as if some of its pages were of differences, and others of codes: no writer here makes that
+    mixed = dataclasses.replace(group.claims[0], prefixed=True)
+    assert read_whole(data, ["text"], mixed.most - 1).num_rows == 50
+    monkeypatch.setattr(parquet_files, "groups_of", lambda *_: [dataclasses.replace(group, claims=(mixed,))])
+    with pytest.raises(TooMuchError, match=f"^it takes {shown(mixed.most)} unpacked"):
+        read_whole(data, ["text"], mixed.most - 1)
 
 
 @pytest.mark.parametrize(

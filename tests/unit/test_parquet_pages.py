@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support.laws import SHORT_LAW
@@ -96,6 +96,7 @@ _FIELDS: st.SearchStrategy[Fields] = st.recursive(
 
 @SHORT_LAW
 @given(_FIELDS, st.binary(max_size=3))
+@example({1: (4, 1000), 2: (9, (4, [1, -1]))}, b"")
 def test_what_is_written_in_the_compact_protocol_is_read(fields: Fields, behind: bytes) -> None:
     reader = pages._Thrift(written(fields) + behind, 10_000)
     assert reader.structure() == plain(12, fields)
@@ -118,10 +119,11 @@ def test_truths_and_bytes_in_lists_take_a_byte_each(kind: int) -> None:
 
 
 def test_more_fields_or_depth_than_any_file_has_is_refused() -> None:
-    many = written(dict.fromkeys(range(1, 6), (5, 1)))
-    assert len(pages._Thrift(many, 5).structure()) == 5
-    with pytest.raises(TooMuchError):
-        pages._Thrift(many, 4).structure()
+    for count in (5, 6):
+        many = written(dict.fromkeys(range(1, count + 1), (5, 1)))
+        assert len(pages._Thrift(many, count).structure()) == count
+        with pytest.raises(TooMuchError):
+            pages._Thrift(many, count - 1).structure()
     long = written({1: (8, b"a"), 2: (8, b"b"), 3: (5, 1000)})
     assert len(pages._Thrift(long, 3).structure()) == 3
     with pytest.raises(TooMuchError):
@@ -174,6 +176,14 @@ def test_claims_are_those_of_all_pages() -> None:
     plainer = _file(_page(0, 4, 16), kind=1)
     (claim,) = groups_of(plainer, len(plainer))[0].claims
     assert (claim.width, claim.values, claim.dense, claim.prefixed) == (4, 4, 4, False)
+
+
+def test_a_footer_of_ours_has_few_fields_and_any_other_as_many_as_it_has_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = _file(_page(0, 4, 16))
+    monkeypatch.setattr(pages, "_MAX_SMALL_ELEMENTS", 12)
+    assert groups_of(data, len(data), small=False)[0].claims[0].values == 4
+    with pytest.raises(TooMuchError, match="too many fields"):
+        groups_of(data, len(data))
 
 
 def test_a_column_of_no_rows_has_no_pages() -> None:

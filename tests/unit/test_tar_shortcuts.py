@@ -67,8 +67,12 @@ def test_only_plain_entries_take_the_short_way() -> None:
         (124, ord("9")),
     ]:
         assert tarhop._plain_entry(_summed(_PLAIN[:at] + bytes([byte]) + _PLAIN[at + 1 :]), 0) is None
-    assert tarhop._plain_entry(_summed(_PLAIN[:135] + b" " + _PLAIN[136:]), 0) is not None
-    blank = _PLAIN[:154] + b" " + _PLAIN[155:]  # behind the digits of the sum
+    blank = _summed(_PLAIN[:135] + b" " + _PLAIN[136:])  # behind the digits of the size
+    assert tarhop._plain_entry(blank, 0) is not None
+    other = blank[:154] + b"!" + blank[155:]  # behind the digits of the sum
+    assert tarhop._plain_entry(other, 0) is _slow(other) is None
+    assert read_run(memoryview((other + bytes(1024)) * 16), 0, payloads=True) is None
+    blank = blank[:154] + b" " + blank[155:]
     assert tarhop._plain_entry(blank, 0) == _slow(blank) is not None
     data = blank + bytes(1024)
     assert len(_run(data * 16, payloads=False)) == len(_run(data * 16, payloads=True)) == 16
@@ -125,8 +129,8 @@ def test_entries_that_are_read_together_are_those_of_one_after_the_other(payload
     assert _run(plain, payloads=payloads) == _hopped(plain)
     block = member(b"030.jpg", b"y" * 1200)[:BLOCK]
     others = np.random.default_rng(3).permutation(len(changed := _changed(block, is_summed=True)))[:100]
-    for number in others:
-        at, byte, other = changed[number]
+    no_octal = _summed(block[:124] + b"00000002258" + block[135:])  # 1,200 only if an eight is a digit
+    for at, byte, other in [*(changed[number] for number in others), (134, ord("8"), no_octal)]:
         data = _tar(other)
         together, each = _run(data, payloads=payloads), _hopped(data)
         assert together == each[: len(together)], (at, byte)
@@ -154,6 +158,14 @@ def test_records_that_say_where_something_lies_are_not_passed_over(records: byte
     assert len(together) in (30, 40)
     says_nothing = records in (pax({b"mtime": b"1.5"}), pax({b"comment": b"path and size"}), pax({}))
     assert (len(together) == 40) is says_nothing
+
+
+@pytest.mark.parametrize("digits", [b"-0000000001", b"-0000001000", b"-7777777777", b"+0000000001", b" 0000000001"])
+def test_a_run_ends_before_a_size_with_a_sign_and_whatever_it_is(digits: bytes) -> None:
+    block = member(b"030.jpg", b"y" * 1200)[:BLOCK]
+    data = _tar(_summed(block[:124] + digits + block[135:]))
+    for payloads in (True, False):
+        assert _run(data, payloads=payloads) == _hopped(_tar(None))[:30]
 
 
 @pytest.mark.parametrize("cut", [0, 1])

@@ -146,10 +146,7 @@ def aligned(column: pa.ChunkedArray | pa.Array, kind: pa.DataType) -> pa.Array:
     ):
         raise ValueError(f"{array.type} is not a list of {width} numbers")
     there = valid(array)
-    if pa.types.is_fixed_size_list(array.type):
-        lengths = np.where(there, array.type.list_size, 0)
-    else:
-        lengths = to_numpy(array.value_lengths())
+    lengths = to_numpy(array.value_lengths())
     if (lengths[there] != width).any():
         raise ValueError(f"a list has {int(lengths[there][lengths[there] != width][0])} numbers, not {width}")
     inner = array.drop_null().flatten()

@@ -7,7 +7,6 @@ until their total size is known.
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -253,8 +252,8 @@ def _parts(batch: pa.RecordBatch) -> Iterator[tuple[pa.RecordBatch, int]]:
         yield batch, weight
         return
     half = batch.num_rows // 2
-    for first, last in pairwise((0, half, batch.num_rows)):
-        yield from _parts(batch.slice(first, last - first))
+    yield from _parts(batch.slice(0, half))
+    yield from _parts(batch.slice(half))
 
 
 def _weight(array: pa.Array) -> int:
@@ -274,8 +273,6 @@ def _weight(array: pa.Array) -> int:
 
 def _weight_of_codes(array: pa.DictionaryArray) -> int:
     words = array.dictionary
-    if words.type in (pa.string_view(), pa.binary_view()):
-        words = words.cast(pa.large_binary())
     if not any(is_kind(words.type) for is_kind in _TEXTS):
         return 8 * len(array)
     lengths = np.append(text_lengths(words), 0)  # the last is that of a null

@@ -11,11 +11,12 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from http.server import ThreadingHTTPServer
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.servers.handler import Handler
 from tests.servers.hostile import Asked, hostile_server
 from tests.servers.recorded import Player, Recorded, recorded_server
 from tests.servers.s3 import S3Server
@@ -47,12 +48,7 @@ FORMS = (CANARY, LOGIN, base64.b64encode(CANARY.encode()).decode())
 def telling_server(folder: Path) -> Iterator[str]:
     """Files for those who have the secret; to others, and at /tell and /bucket, it repeats all that it was told."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_: Any) -> None:
-            """Nothing."""
-
+    class ForThis(Handler):
         def _answer(self, status: int, body: bytes) -> None:
             self.send_response_only(status)
             self.send_header("Content-Length", str(len(body)))
@@ -72,7 +68,7 @@ def telling_server(folder: Path) -> Iterator[str]:
 
         do_GET = do_HEAD = do_PUT = do_DELETE = _serve  # noqa: N815  # the names http.server looks for
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), ForThis)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield f"127.0.0.1:{server.server_address[1]}"

@@ -12,13 +12,15 @@ import hashlib
 import json
 import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 from xml.sax.saxutils import escape
 
 from awscrt import checksums
+
+from tests.servers.handler import Handler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,8 +58,7 @@ class GoogleServer:
         return name
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(Handler):
     here: GoogleServer
     generations = count(1_700_000_000_000_000)
 
@@ -65,9 +66,6 @@ class _Handler(BaseHTTPRequestHandler):
         """Requests of a connection; whoever asks may leave in the middle."""
         with contextlib.suppress(ConnectionError):
             super().handle()
-
-    def log_message(self, *_: Any) -> None:
-        """Nothing."""
 
     def _say(self, status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
         self.send_response_only(status)

@@ -9,9 +9,11 @@ import re
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
+
+from tests.servers.handler import Handler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,12 +113,8 @@ class Hub:
         return {path: data for path, (_, data) in repository.trees[repository.head].items()}
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(Handler):
     hub: Hub
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
 
     def _answer(self, status: int, body: object = b"", **headers: str) -> None:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -145,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(403, {"error": f"no right with {self.headers.get('Authorization')} {TOKEN}"})
         return False
 
-    def do_PUT(self) -> None:
+    def do_PUT(self) -> None:  # noqa: N802  # the name http.server looks for
         """A blob; one that is not what its name says is refused."""
         data, name = self._body(), self.path.rpartition("/")[2]
         hub = self.hub
@@ -159,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
         hub.blobs[name] = data
         self._answer(200)
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802  # the name http.server looks for
         """Everything that the library asks to be done."""
         path, body = unquote(urlsplit(self.path).path), self._body()
         self.hub.requests.append(f"POST {path}")
@@ -276,11 +274,11 @@ class _Handler(BaseHTTPRequestHandler):
             repository.pulls[int(revision.rpartition("/")[2]) - 1].head = commit
         self._answer(200, {"commitUrl": f"{self.hub.url}/datasets/{name}/commit/{commit}", "commitOid": commit})
 
-    def do_HEAD(self) -> None:
+    def do_HEAD(self) -> None:  # noqa: N802  # the name http.server looks for
         """As GET, without the body."""
         self.do_GET()
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802  # the name http.server looks for
         """Heads, trees and files."""
         path = unquote(urlsplit(self.path).path)
         self.hub.requests.append(f"{self.command} {path}")

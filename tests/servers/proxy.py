@@ -21,10 +21,11 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from tests.servers.handler import Handler
 from tests.support.command import HANG_SECONDS
 
 if TYPE_CHECKING:
@@ -161,10 +162,10 @@ def fault_proxy(upstream: str, link: Link | None = None) -> Iterator[FaultProxy]
     """A proxy in front of ``upstream`` on a free port of 127.0.0.1."""
     proxy = FaultProxy(upstream, link or Link())
 
-    class Handler(_Handler):
+    class ForThis(_Handler):
         state = proxy
 
-    server = _Server(("127.0.0.1", 0), Handler)
+    server = _Server(("127.0.0.1", 0), ForThis)
     proxy.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
@@ -201,12 +202,8 @@ class _Server(ThreadingHTTPServer):
         """Clients that go away are no news."""
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(Handler):
     state: FaultProxy
-
-    def log_message(self, *_: Any) -> None:
-        """Nothing."""
 
     def _serve(self) -> None:
         body = self._request_body()

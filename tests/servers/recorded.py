@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from http.server import ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+from tests.servers.handler import Handler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,12 +36,7 @@ def recorded_server(answers: Mapping[tuple[str, str], Recorded]) -> Iterator[Pla
     """Answers by (method, path with query or without); 404 for all else. Ranges of a body are cut out of it."""
     player = Player("")
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_: Any) -> None:
-            """Nothing."""
-
+    class ForThis(Handler):
         def _serve(self) -> None:
             player.requests.append((self.command, self.path, dict(self.headers)))
             plain = self.path.partition("?")[0]
@@ -60,7 +57,7 @@ def recorded_server(answers: Mapping[tuple[str, str], Recorded]) -> Iterator[Pla
 
         do_GET = do_HEAD = _serve  # noqa: N815  # the names http.server looks for
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), ForThis)
     player.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()

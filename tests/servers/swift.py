@@ -9,6 +9,7 @@ import contextlib
 import getpass
 import os
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.servers.daemon import await_port, free_port, running
@@ -17,13 +18,14 @@ from tests.servers.s3 import S3Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 #: Its parts wait for one another by the clock, from half a second on. A part that is late counts as broken, and an
 #: object whose container was late is missing from listings: on a busy machine both happen.
 _PATIENCE = "120"
 _PATIENT = {"conn_timeout": _PATIENCE, "node_timeout": _PATIENCE, "client_timeout": _PATIENCE}
-_PROXY_PIPELINE = "catch_errors gatekeeper healthcheck listing_formats s3api tempauth copy slo dlo proxy-server"
+#: Where Swift's Python finds what we add to it, and nothing else of ours.
+_IN_SWIFT = Path(__file__).parent / "in_swift"
+_PROXY_PIPELINE = "catch_errors gatekeeper healthcheck cache listing_formats s3api tempauth copy slo dlo proxy-server"
 
 
 @contextlib.contextmanager
@@ -49,7 +51,8 @@ def swift_server(folder: Path) -> Iterator[S3Server]:
         started = {}
         for name, port in ports.items():
             command = [programs / f"swift-{name}-server", folder / f"etc/{name}.conf"]
-            started[name] = stack.enter_context(running(command, port, folder / f"{name}.log", wait=False))
+            server = running(command, port, folder / f"{name}.log", env={"PYTHONPATH": str(_IN_SWIFT)}, wait=False)
+            started[name] = stack.enter_context(server)
         for name, process in started.items():
             await_port(process, ports[name], folder / f"{name}.log")
         yield S3Server(f"http://127.0.0.1:{ports['proxy']}", "test:tester", "testing")
@@ -93,10 +96,11 @@ def _storage(folder: Path, name: str, port: int) -> dict[str, dict[str, str]]:
 
 
 def _proxy(folder: Path, port: int) -> dict[str, dict[str, str]]:
-    filters: dict[str, dict[str, str]] = {name: {} for name in _PROXY_PIPELINE.split()[:-1]}
-    filters["tempauth"] = {"user_test_tester": "testing .admin"}
-    filters["s3api"] = {"s3_acl": "false", "location": "us-east-1", "check_bucket_owner": "false"}
-    filters["slo"] = {"allow_async_delete": "false"}
+    filters = {name: {"use": f"egg:swift#{name}"} for name in _PROXY_PIPELINE.split()[:-1]}
+    filters["cache"] = {"paste.filter_factory": "memory_cache:filter_factory"}
+    filters["tempauth"] |= {"user_test_tester": "testing .admin"}
+    filters["s3api"] |= {"s3_acl": "false", "location": "us-east-1", "check_bucket_owner": "false"}
+    filters["slo"] |= {"allow_async_delete": "false"}
     return {
         "DEFAULT": _common(folder, port),
         "pipeline:main": {"pipeline": _PROXY_PIPELINE},
@@ -107,7 +111,7 @@ def _proxy(folder: Path, port: int) -> dict[str, dict[str, str]]:
             "recoverable_node_timeout": _PATIENCE,
             **_PATIENT,
         },
-        **{f"filter:{name}": {"use": f"egg:swift#{name}", **options} for name, options in filters.items()},
+        **{f"filter:{name}": options for name, options in filters.items()},
     }
 
 

@@ -34,11 +34,18 @@ test-torch: $(VENV)/.ready-dev
 	$(PIP) -r constraints-torch.txt
 	$(BIN)/python -m pytest -q tests/integration/test_torch.py tests/integration/test_torch_batches.py tests/integration/test_torch_workers.py
 
+# The two type checkers take most of it, and one processor each.
 check: $(VENV)/.ready-dev
+	@$(MAKE) --no-print-directory -j2 --output-sync=target check-basedpyright check-mypy check-style
+
+.PHONY: check-basedpyright check-mypy check-style
+check-basedpyright:
+	$(BIN)/basedpyright
+check-mypy:
+	$(BIN)/mypy
+check-style:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/basedpyright
 	$(BIN)/lint-imports --no-logo
 
 bench: $(VENV)/.ready-dev

@@ -58,7 +58,7 @@ def _disk_full() -> None:
 @pytest.mark.parametrize(
     ("act", "after", "step"),
     [
-        pytest.param(_interrupt, False, 5, id="interrupt at some"),
+        pytest.param(_interrupt, False, 11, id="interrupt at some"),
         pytest.param(_interrupt, False, 1, id="interrupt", marks=pytest.mark.slow),
         pytest.param(_interrupt, True, 1, id="interrupt-after", marks=pytest.mark.slow),
         pytest.param(_disk_error, False, 1, id="disk-error", marks=pytest.mark.slow),
@@ -131,7 +131,7 @@ def _sweep(work: Path, step: int, kind: str) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("kind", ["renamed", "mounted"])
-@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [17, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_pack_killed_at_any_write_goes_on_to_the_same_root(
     source: Path, root: str, work: Path, kind: str, step: int
 ) -> None:

@@ -63,7 +63,7 @@ STOPS = [
 
 
 @EACH
-@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [13, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("stop", STOPS)
 def test_a_change_stopped_at_any_write_leaves_the_old_or_the_new_and_goes_on(
     work: Path, change: str, stop: Callable[[], None], step: int
@@ -86,11 +86,11 @@ def test_a_change_stopped_at_any_write_leaves_the_old_or_the_new_and_goes_on(
         if outcome["then"] != made.done:
             wrong.append((points.names[point - 1], str(outcome)))
     assert wrong == []
-    assert stopped >= 15 // step
+    assert stopped >= max(1, 15 // step)
 
 
 @EACH
-@pytest.mark.parametrize("step", [13, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [19, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_change_killed_at_any_write_leaves_the_old_or_the_new_and_goes_on(work: Path, change: str, step: int) -> None:
     step *= CHANGES[change].stride if step > 1 else 1
     done = subprocess.run(

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import ThreadingHTTPServer
 from typing import TYPE_CHECKING
@@ -101,12 +100,11 @@ def outputs_of(commands: list[tuple[str, ...]], folder: Path, env: dict[str, str
         told = (
             () if command[0] == "stream-no-such-command" else ("--log-file", "log.txt")
         )  # all that is told, at any level
-        ran = run_command(*command, *told, cwd=folder, env={**home, **env}, hang_seconds=120, cold=True)
+        ran = run_command(*command, *told, cwd=folder, env={**home, **env}, hang_seconds=120)
         assert "Traceback" not in ran.err, ran.err
         return f"{' '.join(display(word) for word in command)}: {ran.code}", ran.out + ran.err
 
-    with ThreadPoolExecutor(3) as pool:
-        return dict(pool.map(run, commands))
+    return dict(map(run, commands))
 
 
 def test_a_secret_in_an_address_is_in_no_output_and_no_file(packed: Path, tmp_path: Path) -> None:

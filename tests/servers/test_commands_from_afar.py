@@ -76,16 +76,16 @@ def test_a_quiet_mirror_says_what_it_did_and_nothing_before(copy: InBucket, tmp_
     assert pulled.out.startswith("pulled ")
 
 
-def test_a_hundred_shards_are_proved_where_they_lie_with_no_byte_of_them(
+def test_many_shards_are_proved_where_they_lie_with_no_byte_of_them(
     swift: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = write_city_pairs(tmp_path / "source", train=500, val=0)
-    assert run_command("pack", source, "dataset", "--shards", "100", cwd=tmp_path).code in (0, 3)
-    assert len(shards_of(tmp_path / "dataset")) == 100
+    source = write_city_pairs(tmp_path / "source", train=300, val=0)
+    assert run_command("pack", source, "dataset", "--shards", "30", cwd=tmp_path).code in (0, 3)
+    assert len(shards_of(tmp_path / "dataset")) == 30
     for copy in in_bucket(tmp_path / "dataset", swift, monkeypatch):
         copy.note_md5()
         ran = run_command("verify", copy.folder, "--at", copy.url, "--level", "remote", "--json", env=copy.env)
-        assert (ran.code, ran.summary["checked"]["shards"]) == (0, 100)
+        assert (ran.code, ran.summary["checked"]["shards"]) == (0, 30)
         assert {seen.method for seen in copy.proxy.seen if ".tar" in seen.path} == {"HEAD"}
         assert copy.proxy.bytes_sent(".tar") == 0
         assert copy.proxy.bytes_sent(".parquet") == 0

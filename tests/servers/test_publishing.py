@@ -43,7 +43,7 @@ def _hub() -> Iterator[Hub]:
 
 def _run(hub: Hub, *arguments: Any, login: str = TOKEN) -> Ran:
     env = {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": login, "HF_HUB_DISABLE_TELEMETRY": "1"}
-    ran = run_command(*arguments, env=env, cold=True)
+    ran = run_command(*arguments, env=env)
     assert TOKEN not in ran.out + ran.err, "a token is shown"
     assert "Traceback" not in ran.err
     return ran

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.support.browser import Browser
 
 SAMPLES = 60
-QUICK = ("--seconds", "0.2", "--batch-size", "8")
+QUICK = ("--seconds", "0.05", "--batch-size", "8")
 
 
 @pytest.fixture(scope="module")

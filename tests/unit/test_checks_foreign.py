@@ -17,6 +17,7 @@ from tests.support.rawtar import END, header, member
 from wdstools.checks.foreign import check_foreign_rows, decode_foreign, localise_foreign
 from wdstools.checks.lone_tar import check_lone
 from wdstools.checks.shard import ShardCheckTask, check_shard
+from wdstools.formats.index import write_index
 from wdstools.results import Finding
 
 if TYPE_CHECKING:
@@ -134,6 +135,64 @@ def test_images_are_decoded_at_the_level_that_says_so(level: str, tmp_path: Path
     ((split, entry),) = dataset.manifest.shards
     found = check_shard(ShardCheckTask(dataset, split, entry, level, "xxh3_128"), lambda _: None).findings
     assert [finding.kind for finding in found] == (["image"] if level == "decode" else [])
+
+
+def _checked(
+    dataset: Dataset, data: bytes, level: str = "digest", digest: str = "xxh3_128", **changed: Any
+) -> tuple[list[Finding], int]:
+    """What is found in a shard with these bytes and ``changed`` fields of its entry, and how much is not proved."""
+    ((split, entry),) = dataset.manifest.shards
+    entry = replace(entry, **changed)
+    twin = replace(entry, path="train-009.tar")  # has the same digests, or none either
+    manifest = replace(dataset.manifest, splits={split: (entry, twin) if "sha256" in changed else (entry,)})
+    there = replace(dataset, manifest=manifest, shards=Held({entry.path: data}), readers={})
+    check = check_shard(ShardCheckTask(there, split, entry, level, digest), lambda _: None)
+    return _without_words(list(check.findings)), len(check.unproved)
+
+
+def _causes(*given: Any, **named: Any) -> list[str]:
+    return [finding.cause for finding in _checked(*given, **named)[0]]
+
+
+def test_members_say_more_of_a_shard_than_its_size_and_its_size_more_than_the_rest(adopted: Dataset) -> None:
+    entry, _, rows = _rows(adopted)
+    whole = _stored(adopted, PLAIN)[0].get(entry.path)
+    payload = _stored(adopted, flipped(PLAIN, rows[1]["members"][1]["offset"], 0))[0].get(entry.path)
+    assert _causes(adopted, payload) == _causes(adopted, payload + bytes(512)) == ["payload-differs"]
+    assert _causes(adopted, whole + bytes(512)) == ["shard-longer"]
+    last = flipped(whole, len(whole) - 1, 0)
+    assert _causes(adopted, last) == ["outside-differs" if entry.encoding == "tar" else "compression-damaged"]
+    # without an index, or digests in it, nothing is known of members
+    for there, changed in ((replace(adopted, metadata=Held()), {}), (adopted, {"xxh3_128": "", "sha256": "5" * 64})):
+        digest = "sha256" if changed else "xxh3_128"
+        ((found,), _) = _checked(there, last, "digest", digest, **changed)
+        expected = "5" * 64 if changed else entry.xxh3_128
+        assert (found.kind, found.cause, found.expected) == ("file", "shard-changed", expected)
+        assert _causes(there, whole + bytes(512), "digest", digest, **changed) == ["shard-longer"]
+
+
+@pytest.mark.parametrize("level", ["size", "digest", "samples", "decode"])
+def test_a_shard_without_the_digest_is_not_proved_but_its_size_is(adopted: Dataset, level: str) -> None:
+    entry, _, _ = _rows(adopted)
+    whole = _stored(adopted, PLAIN)[0].get(entry.path)
+    assert _checked(adopted, whole, level, "sha256", sha256="") == ([], 0 if level == "size" else 1)
+    ((found,), unproved) = _checked(adopted, whole + b"x", level, "sha256", sha256="")
+    assert (found.kind, found.cause, found.start, found.length) == ("trailer", "shard-longer", len(whole), 1)
+    assert (found.expected, found.got, unproved) == (f"{len(whole)} bytes", f"{len(whole) + 1} bytes", 0)
+
+
+@pytest.mark.parametrize(
+    ("level", "digest", "found"), [("digest", "xxh3_128", 0), ("digest", "sha256", 1), ("samples", "xxh3_128", 1)]
+)
+def test_an_index_is_compared_where_no_digest_proves_the_shard(
+    adopted: Dataset, level: str, digest: str, found: int
+) -> None:
+    entry, table, rows = _rows(adopted)
+    at = table.schema.get_field_index("caption")
+    other = table.set_column(at, table.schema.field(at), [[row["caption"] + "?" for row in rows]])
+    there = replace(adopted, metadata=Held({entry.index_path: write_index(other)}), readers={})
+    whole = _stored(adopted, PLAIN)[0].get(entry.path)
+    assert _causes(there, whole, level, digest, values="") == ["column-differs"] * found
 
 
 ONE = member(b"a.jpg", b"x" * 700) + member(b"a.txt", b"words")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from wdstools.results import Finding
 
 if TYPE_CHECKING:
     from wdstools.checks.shard import ShardCheck
-    from wdstools.formats.manifest import ShardEntry
+    from wdstools.formats.manifest import Manifest, ShardEntry
 
 SPLIT, ENTRY = golden().manifest.shards[1]
 _, OTHER = golden().manifest.shards[0]
@@ -114,6 +115,17 @@ def test_a_whole_shard_in_the_place_of_another_is_told_as_that(digest: str) -> N
     assert _said(digest=digest, entry=changed, index=None, manifest=alone) == [of_another]
 
 
+@pytest.mark.parametrize("digest", DIGESTS)
+def test_a_shard_of_another_size_is_of_another_only_if_each_member_proves_itself(digest: str) -> None:
+    data = _packed(("a.jpg", tiny_jpeg(3)), ("a.txt", b"a"))
+    got = hashlib.sha256(data).hexdigest()
+    of_another = Finding("swapped", ENTRY.path, "", expected=ENTRY.sha256, got=got, cause="of-another")
+    assert _said(data, digest=digest, index=None) == [of_another]
+    body = DATA[:21_504] + member(b"z.jpg", b"x" * 20_000)
+    loose = body + bytes(trailer_bytes(len(body)))
+    assert [finding.cause for finding in _said(loose, digest=digest, index=None)] == ["shard-longer"]
+
+
 def test_what_the_samples_say_is_more_than_what_the_size_says() -> None:
     payload = flipped(DATA, 700, 0)
     assert [finding.cause for finding in _said(payload)] == ["payload-differs"]
@@ -165,15 +177,25 @@ def _packed(*members: tuple[str, bytes]) -> bytes:
     return body + bytes(trailer_bytes(len(body)))
 
 
+def _kinds(image: bytes, level: str, manifest: Manifest) -> list[str]:
+    """What is found in a shard of one image that the manifest describes rightly."""
+    store = Held({ENTRY.path: _packed(("a.jpg", image), ("a.txt", b"a"))})
+    entry = describe_shard(DescribeTask(store, SPLIT, ENTRY.path, golden().manifest.labels, True), lambda _: None).entry
+    dataset = opened(store, manifest=manifest)
+    check = check_shard(ShardCheckTask(dataset, SPLIT, entry, level, "sha256"), lambda _: None)
+    return [finding.kind for finding in check.findings]
+
+
 @pytest.mark.parametrize(("level", "found"), [("digest", 0), ("samples", 0), ("decode", 1)])
 def test_images_are_decoded_at_the_level_that_says_so(level: str, found: int) -> None:
     whole = tiny_jpeg(3)
-    data = _packed(("a.jpg", whole[:-60] + bytes(58) + whole[-2:]), ("a.txt", b"a"))
-    store = Held({ENTRY.path: data})
-    entry = describe_shard(DescribeTask(store, SPLIT, ENTRY.path, golden().manifest.labels, True), lambda _: None).entry
-    dataset = replace(golden(), metadata=store, shards=store, readers={})
-    check = check_shard(ShardCheckTask(dataset, SPLIT, entry, level, "sha256"), lambda _: None)
-    assert [finding.kind for finding in check.findings] == ["image"] * found
+    assert _kinds(whole[:-60] + bytes(58) + whole[-2:], level, golden().manifest) == ["image"] * found
+
+
+@pytest.mark.parametrize(("version", "found"), [(1, 1), (2, 0), (3, 0)])
+def test_bytes_behind_an_image_are_damage_in_the_first_format_only(version: int, found: int) -> None:
+    manifest = replace(golden().manifest, format=version)
+    assert _kinds(tiny_jpeg(3) + b"more", "decode", manifest) == ["image"] * found
 
 
 def test_an_index_without_values_is_proved_by_its_shard() -> None:
@@ -205,8 +227,9 @@ def test_a_store_that_fails_on_the_way_proves_nothing() -> None:
             raise StoreError("no", code="unreachable", where=key)
 
     store = Failing({ENTRY.path: DATA})
-    check = check_shard(ShardCheckTask(opened(store), SPLIT, ENTRY, "digest", "sha256"), lambda _: None)
-    assert (check.findings, check.bytes, check.samples) == ((), 0, 0)
+    ticks: list[int] = []
+    check = check_shard(ShardCheckTask(opened(store), SPLIT, ENTRY, "digest", "sha256"), ticks.append)
+    assert (check.findings, check.bytes, check.samples, ticks) == ((), 0, 0, [ENTRY.bytes])
     assert check.unproved == (f"memory:/{ENTRY.path}: no (unreachable)",)
 
 

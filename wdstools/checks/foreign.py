@@ -12,7 +12,6 @@ from wdstools.foreign.shard import index_table
 from wdstools.foreign.window import StreamWindow, decompressed, raw_bytes
 from wdstools.formats.digest import xxh3_128_digest
 from wdstools.formats.image_types import TYPE_OF_EXTENSION
-from wdstools.formats.tar import BLOCK
 from wdstools.images.check import DEFAULT_MAX_PIXELS, DamagedImageError
 from wdstools.images.whole import ImageChecker
 from wdstools.results import Finding
@@ -37,7 +36,6 @@ def localise_foreign(store: Store, entry: ShardEntry, table: pa.Table) -> Iterat
             plain = readinto if entry.encoding == "tar" else decompressed(readinto, entry.path)
             window = StreamWindow(plain)
             for row, member in _in_order(table):
-                window.keep_from = max(window.keep_from, member["offset"] - BLOCK)
                 payload, size = _digest_of(window, member["offset"], member["size"])
                 if size == member["size"] and payload == member["xxh3_64"]:
                     continue
@@ -114,7 +112,7 @@ def decode_foreign(store: Store, entry: ShardEntry, table: pa.Table) -> Iterator
             kind = TYPE_OF_EXTENSION.get(member["ext"].rpartition(".")[2].lower())
             if kind is None:
                 continue
-            window.keep_from = max(window.keep_from, member["offset"] - BLOCK)
+            window.keep_from = member["offset"]
             payload = bytes(window.view(member["offset"], member["size"]))
             try:
                 checker.check(payload, 0, len(payload), kind)

@@ -143,12 +143,18 @@ class Localiser:
     def _moved(self, row: dict[str, Any], data: bytes, number: int) -> bool:
         """Whether bytes were inserted or lost inside this group, so that everything after it has moved."""
         end = row["offset"] + row["length"] + self._shift
-        wanted = self._landmark(number + 1)
-        around = self._store.get(self._path, max(0, end - _SHIFT_BYTES), 2 * _SHIFT_BYTES)
-        place = end - max(0, end - _SHIFT_BYTES)
+        first = max(0, end - _SHIFT_BYTES)
+        around, place = self._store.get(self._path, first, 2 * _SHIFT_BYTES), end - first
+        if number + 1 < len(self._rows):
+            wanted = self._landmark(number + 1)
+            found = [around.find(wanted), around.find(wanted, place)]
+        else:  # zeros follow, to the end of the file; how many this sample ends with itself, nobody knows
+            pad = padding(row["members"][-1]["size"])
+            wanted, place = bytes(pad + trailer_bytes(end - self._shift)), place - pad
+            found = [around.rfind(wanted)]
         if around[place : place + len(wanted)] == wanted:
             return False
-        candidates = [at for at in (around.find(wanted), around.find(wanted, place)) if at >= 0]
+        candidates = [at for at in found if at >= 0]
         if not candidates:
             return False
         moved = min((at - place for at in candidates), key=abs)
@@ -176,9 +182,7 @@ class Localiser:
         return None
 
     def _landmark(self, number: int) -> bytes:
-        """The header with which a group begins or, after the last group, the start of the trailer."""
-        if number >= len(self._rows):
-            return bytes(2 * BLOCK)
+        """The header with which a group begins."""
         row = self._rows[number]
         first = row["members"][0]
         return render_header(f"{row['key']}.{first['ext']}".encode(), first["size"], first["xxh3_64"])

@@ -36,7 +36,7 @@ def check_lone(blocks: Iterable[bytes | memoryview], name: str) -> tuple[StreamR
     whole = chain((head,), stream)
     if is_header(first) and not may_be_mended(first):
         return _check_foreign(whole, name)
-    sniffed = what_is(head[:SNIFF_BYTES], None if len(head) >= SNIFF_BYTES else len(head))
+    sniffed = what_is(head[:SNIFF_BYTES])
     if sniffed is not None and sniffed.code != "tar" and not is_header(first):
         hint = f": {sniffed.hint}" if sniffed.hint else ""
         finding = Finding(
@@ -58,11 +58,9 @@ def _check_foreign(blocks: Iterable[bytes | memoryview], name: str) -> tuple[Str
     sparse: list[str] = []
     for entry in hop(window.read_on, notes):
         _, kind, start, offset, size, _ = entry
-        window.keep_from = offset
         if size != sum(map(len, window.pieces(offset, size))):
             notes.end, notes.end_at = "cut", start
             break
-        window.keep_from = offset + size
         result.members += 1
         name_of = entry[0]
         if is_file(entry) and (end := key_end(name_of)) >= 0:

@@ -92,7 +92,7 @@ def find_groups(store: Store, path: str, rows: Sequence[dict[str, Any]]) -> NDAr
     """
     starts = np.full(len(rows), _GONE, np.int64)
     try:
-        size = store.head(path).bytes
+        store.head(path)
     except StoreError:
         return starts
     shift = 0
@@ -104,7 +104,7 @@ def find_groups(store: Store, path: str, rows: Sequence[dict[str, Any]]) -> NDAr
                 shift = attempt - row["offset"]
                 break
         else:
-            found = _look_around(ahead, row, (row["offset"] + shift, size))
+            found = _look_around(ahead, row, row["offset"] + shift)
             if found is not None:
                 starts[number] = found
                 shift = found - row["offset"]
@@ -143,8 +143,6 @@ class _Ahead:
 
 
 def _lies_at(ahead: _Ahead, row: dict[str, Any], start: int) -> bool:
-    if start < 0:
-        return False
     try:
         data = ahead.get(start, row["length"])
     except StoreError:  # a bad sector: this group cannot be read from here
@@ -152,11 +150,8 @@ def _lies_at(ahead: _Ahead, row: dict[str, Any], start: int) -> bool:
     return len(data) == row["length"] and is_group(row, data)
 
 
-def _look_around(ahead: _Ahead, row: dict[str, Any], place: tuple[int, int]) -> int | None:
-    expected, size = place
+def _look_around(ahead: _Ahead, row: dict[str, Any], expected: int) -> int | None:
     first = max(0, expected - _SHIFT_BYTES)
-    if first >= size:
-        return None
     try:
         around = bytes(ahead.get(first, 2 * _SHIFT_BYTES + BLOCK))
     except StoreError:

@@ -156,10 +156,9 @@ def _check_foreign(task: ShardCheckTask, size: int) -> list[Finding]:
 
     entry, store = task.entry, task.dataset.shards
     expected = getattr(entry, task.digest)
-    if expected or size != entry.bytes:
-        computed = _Hashing(read_blocks(store, entry.path, entry.bytes), task.digest).hexdigest() if expected else ""
-        if size != entry.bytes or computed != expected:
-            return _explain(task, size, computed)
+    computed = _Hashing(read_blocks(store, entry.path, entry.bytes), task.digest).hexdigest() if expected else ""
+    if size != entry.bytes or computed != expected:
+        return _explain(task, size, computed)
     if task.level == "digest" and expected:
         return []
     try:
@@ -234,7 +233,7 @@ def _check_rows(task: ShardCheckTask, rebuilt: Rebuilt) -> list[Finding]:
 
 
 def _explain(task: ShardCheckTask, size: int, computed: str) -> list[Finding]:
-    """Find out where a shard that does not match the manifest is damaged.
+    """Find out where a shard that does not match the manifest is damaged; ``computed`` is "" if it has no digest.
 
     A remote shard is fetched again, to a temporary file: if it was only damaged on the way, it is intact this time; if
     it is damaged there, it can be examined without a request per sample.
@@ -248,11 +247,10 @@ def _explain(task: ShardCheckTask, size: int, computed: str) -> list[Finding]:
     from wdstools.checks.stream import check_stream
 
     entry, manifest = task.entry, task.dataset.manifest
-    if computed == getattr(entry, task.digest):
+    if computed and computed == getattr(entry, task.digest):
         return [_wrong_field(task, "bytes", str(size))]
-    twin = next(
-        (s.path for _, s in manifest.shards if getattr(s, task.digest) == computed and s.path != entry.path), None
-    )
+    same = (s.path for _, s in manifest.shards if computed and getattr(s, task.digest) == computed)
+    twin = next((path for path in same if path != entry.path), None)
     if twin is not None:
         return [
             Finding(

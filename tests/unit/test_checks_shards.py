@@ -16,7 +16,7 @@ from tests.support.golden_in_memory import Held, golden, golden_files, held, ope
 from tests.support.rawtar import END, member
 from wdstools.checks.lone_tar import check_lone
 from wdstools.checks.manifest_line import DescribeTask, describe_shard
-from wdstools.checks.rebuild import proved_index
+from wdstools.checks.rebuild import proved_index, rebuild_index
 from wdstools.checks.shard import ShardCheckTask, check_shard
 from wdstools.errors import IntegrityError, StoreError
 from wdstools.formats.index import read_index, write_index
@@ -196,6 +196,32 @@ def test_images_are_decoded_at_the_level_that_says_so(level: str, found: int) ->
 def test_bytes_behind_an_image_are_damage_in_the_first_format_only(version: int, found: int) -> None:
     manifest = replace(golden().manifest, format=version)
     assert _kinds(tiny_jpeg(3) + b"more", "decode", manifest) == ["image"] * found
+
+
+@pytest.mark.parametrize(("level", "causes"), [("header", []), ("decode", ["image-too-large"])])
+def test_an_image_may_have_any_size_until_it_is_decoded(level: str, causes: list[str]) -> None:
+    data = _packed(("a.jpg", tiny_jpeg(3)), ("a.txt", b"a"))
+    made = rebuild_index([data], path="x", split=SPLIT, labels=(), level=level, max_pixels=1)
+    assert [finding.cause for finding in made.findings] == causes
+    assert made.table.column("width").null_count == 0
+
+
+@pytest.mark.parametrize(
+    ("payload", "number", "label"),
+    [
+        (b"1", 1, "dog"),
+        (b"2", 2, None),
+        (b"999999999", 999_999_999, None),
+        (b"1000000000", None, None),
+        (b"9999999999", None, None),
+        (b"-1", None, None),
+        (b"", None, None),
+    ],
+)
+def test_a_class_is_a_number_of_at_most_nine_digits(payload: bytes, number: int | None, label: str | None) -> None:
+    data = _packed(("a.jpg", tiny_jpeg(3)), ("a.cls", payload))
+    made = rebuild_index([data], path="x", split=SPLIT, labels=("cat", "dog"))
+    assert made.table.select(["cls", "label"]).to_pylist() == [{"cls": number, "label": label}]
 
 
 def test_an_index_without_values_is_proved_by_its_shard() -> None:

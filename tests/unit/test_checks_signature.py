@@ -296,6 +296,9 @@ def test_only_so_many_bundles_are_looked_at_and_only_bundles(tmp_path: Path) -> 
     for name in reversed(names):
         disk.put(name, b"")
     assert signature_paths(disk) == names[:64]
+    for number in range(65):  # however many other files there are, they hide no bundle
+        disk.put(f"{SIGNATURES}{number:03d}", b"")
+    assert signature_paths(disk) == names[:64]
 
 
 class _Unlisted(Held):

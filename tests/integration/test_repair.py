@@ -413,6 +413,9 @@ def test_halves_of_files_that_a_killed_run_left_are_taken_away_and_nothing_else_
     for path in (*torn, *mine):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"half")
+    told = {said.partition(": ")[0]: said.rpartition("; ")[2] for said in wt.verify(bad).left}
+    by_repair, by_hand = "wdstools repair removes it", "delete it, if no command is running"
+    assert told == {str(path.relative_to(bad)): by_repair if path in torn else by_hand for path in (*torn, *mine)}
     result = mend(bad, made[1])
     assert result.unsolved == ()
     assert [path for path in (*torn, *mine) if path.exists()] == mine

@@ -93,15 +93,25 @@ def test_a_manifest_of_other_members_or_labels_is_no_pattern() -> None:
 
     refuse_unlike(listing, usual, ("jpg",))
     refuse(("jpg", "cls"), ("oslo",))
-    for members, labels in ((("jpg",), ("oslo",)), (("jpg", "cls"), ("oslo", "rome")), (("png",), ())):
+    for members, labels, expected, got in (
+        (("jpg",), ("oslo",), "members jpg, 1 label", "members jpg,cls, 1 label"),
+        (("jpg", "cls"), ("oslo", "rome"), "members jpg,cls, 2 labels (only here: rome)", "members jpg,cls, 1 label"),
+        (
+            ("jpg", "cls"),
+            ("rome",),
+            "members jpg,cls, 1 label (only here: rome)",
+            "members jpg,cls, 1 label (only here: oslo)",
+        ),
+        (("png",), (), "members png, 0 labels", "members jpg,cls, 1 label (only here: oslo)"),
+    ):
         with pytest.raises(UsageError) as caught:
             refuse(members, labels)
         assert caught.value.to_dict() == {
             "code": "usage",
             "message": "the manifest given with like does not fit this source",
             "where": "like",
-            "expected": f"members {','.join(members)}, {len(labels)} labels",
-            "got": "members jpg,cls, 1 labels",
+            "expected": expected,
+            "got": got,
         }
 
 

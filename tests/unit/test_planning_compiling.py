@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numba
+import numpy as np
 import pytest
 
 from tests.support.lookalikes import fingerprints, however_few, scene
@@ -117,3 +119,22 @@ def test_a_search_compiles_nothing_beyond_what_was_compiled_ahead(monkeypatch: p
         assert group(prints, LEVELS)[-1].leader.tolist() == [0, 1, 0]
         assert match(prints, others, LEVELS)[0].other.tolist() == [0, 1, 0]
     assert [loop.signatures for loop in loops] == ahead
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_two_sets_are_searched_by_what_is_compiled_for_one(mirrored: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A column that is not a copy has a type of its own, for which numba compiles once more, unannounced."""
+    spread: Any = hamming._spread
+    kinds: list[str] = []
+
+    def noted(*given: Any) -> Any:
+        kinds.append(str(numba.typeof(given[0])))  # type: ignore[no-untyped-call]
+        return spread(*given)
+
+    monkeypatch.setattr(hamming, "_spread", noted)
+    codes = np.arange(40, dtype=np.uint64).reshape(20, 2)
+    hamming.link(codes, (3, 9), codes if mirrored else None)
+    one_set, kinds[:] = set(kinds), []
+    rows = np.arange(8, 20, dtype=np.int32)
+    hamming.link_sets(codes, codes, 8, [rows, rows] if mirrored else [rows], (3, 9))
+    assert set(kinds) == one_set != set()

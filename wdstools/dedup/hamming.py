@@ -106,12 +106,13 @@ def _link_bands(
     for band in bands:
         # codes of the smaller set are compared with whole buckets of the larger one
         asking = sort_by(band, words[firsts[0], 0], firsts[0], parent)
-        asked = sort_by(band, words[:first, 0], ours, parent)
+        # copies, as codes of one set are: a strided column would be compiled for once more
+        asked = sort_by(band, np.ascontiguousarray(words[:first, 0]), ours, parent)
         join((asking, asked), band.whole, False, (words, words), limits, parent)
         if len(firsts) > 1:
             turned = sort_by(band, mirrored[firsts[1], 0], firsts[1], parent)
             join((turned, asked), band.whole, False, (mirrored, words), limits, parent)
-            asked = sort_by(band, mirrored[:first, 0], ours, parent)
+            asked = sort_by(band, np.ascontiguousarray(mirrored[:first, 0]), ours, parent)
             join((asking, asked), band.whole, False, (words, mirrored), limits, parent)
     return parent
 

@@ -18,6 +18,7 @@ from wdstools.planning.samples import (
     with_keys,
 )
 from wdstools.sources.base import first_skips, other_members
+from wdstools.units import counted, some_of
 from wdstools.units import size as shown
 
 if TYPE_CHECKING:
@@ -73,8 +74,16 @@ def refuse_unlike(listing: Listing, options: PackOptions, members: tuple[str, ..
     raise UsageError(
         f"the manifest given with {option('like')} does not fit this source",
         where=option("like"),
-        expected=f"members {','.join(like.members)}, {len(like.labels)} labels",
-        got=f"members {','.join(members)}, {len(listing.labels)} labels",
+        expected=_members_and_labels(like.members, like.labels, but=listing.labels),
+        got=_members_and_labels(members, listing.labels, but=like.labels),
+    )
+
+
+def _members_and_labels(members: tuple[str, ...], labels: tuple[str, ...], *, but: tuple[str, ...]) -> str:
+    """Both, with the first labels that the other side (``but``) does not have."""
+    own = sorted(set(labels) - set(but))
+    return f"members {','.join(members)}, {counted(len(labels), 'label')}" + (
+        f" (only here: {some_of(own)})" if own else ""
     )
 
 

@@ -129,7 +129,7 @@ def find_derived(dataset: Dataset, touched: Sequence[ShardEntry], caches: Sequen
         *(f"{path}: changed since it was emitted" for path in changed),
         *(f"{path}: a file that does not belong to any set of columns" for path in _strangers(store, sets, stale)),
         *_pages(store),
-        *(left_by_the_killed(store) if isinstance(store, LocalStore) else ()),
+        *(left_by_the_killed(store, dataset.manifest) if isinstance(store, LocalStore) else ()),
     )
     return Derived(
         there,

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
+from wdstools.columns.sets import listed_files, read_sums
+from wdstools.errors import FormatError, StoreError
+from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import sha256_hex
+from wdstools.formats.manifest import COLUMNS_LIST, MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
+from wdstools.formats.sums import SUMS_PATH
 from wdstools.landing.journal import Journal
 from wdstools.landing.scratch import Scratch, is_marked
 from wdstools.stores.abilities import TEMP_SUFFIX
@@ -15,11 +21,15 @@ from wdstools.user_cache import cache_folder
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from wdstools.formats.manifest import Manifest
     from wdstools.stores.base import Store
     from wdstools.stores.local import LocalStore
 
 #: Below a dataset: a scratch place for each set of columns that is being computed, and its journal.
 COMPUTING, JOURNAL = ".wdstools/computing", "journal.jsonl"
+
+_SMALL_FILES = (MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, SUMS_PATH, CARD_PATH, COLUMNS_LIST)
+_TEMPORARY_RE = re.compile(rf"(.*)\.[0-9a-f]+{re.escape(TEMP_SUFFIX)}", re.DOTALL)
 
 
 def computing_place(root: str, name: str) -> str:
@@ -57,13 +67,41 @@ def remove_if_empty(folder: str) -> None:
         os.rmdir(folder)
 
 
-def left_by_the_killed(store: LocalStore) -> Iterator[str]:
-    """Partial files, and an unfinished dataset next to this one: there is no telling which samples they hold."""
+def torn_files(store: LocalStore, manifest: Manifest) -> list[str]:
+    """Partial files of killed runs, as keys: those whose names are temporary ones of the dataset's own files. Repair removes them.
+
+    Whoever writes such files holds the dataset's lock.
+    """
+    found = {path: match[1] for path in _temporary(store) if (match := _TEMPORARY_RE.fullmatch(path)) is not None}
+    if not found:
+        return []
+    shards = (path for _, entry in manifest.shards for path in (entry.path, entry.index_path))
+    own = {*shards, *_SMALL_FILES, *_column_files(store)}
+    return sorted(path for path, owner in found.items() if owner in own)
+
+
+def _column_files(store: LocalStore) -> list[str]:
+    try:
+        return listed_files(read_sums(store))
+    except (FormatError, StoreError):
+        return []
+
+
+def _temporary(store: LocalStore) -> Iterator[str]:
+    """Every temporary file below a dataset, as a key."""
     for folder, _, names in walk(store.path):
-        below = os.path.relpath(folder, store.path)
         for name in names:
-            if name.endswith(TEMP_SUFFIX) and not below.startswith(COMPUTING):
-                yield f"{os.path.normpath(os.path.join(below, name))}: left by a run that was killed; wdstools repair removes it"
+            if name.endswith(TEMP_SUFFIX):
+                yield os.path.relpath(os.path.join(folder, name), store.path)
+
+
+def left_by_the_killed(store: LocalStore, manifest: Manifest) -> Iterator[str]:
+    """Partial files, and an unfinished dataset next to this one: there is no telling which samples they hold."""
+    torn = set(torn_files(store, manifest))
+    for path in _temporary(store):
+        if not path.startswith(f"{COMPUTING}/"):
+            what_to_do = "wdstools repair removes it" if path in torn else "delete it, if no command is running"
+            yield f"{path}: left by a run that was killed; {what_to_do}"
     beside = f"{os.path.abspath(store.path)}.partial"
     if is_marked(beside):
         lines = Journal(os.path.join(beside, JOURNAL)).lines()

@@ -67,12 +67,6 @@ def columns_here(store: LocalStore) -> list[str]:
     return names_in(sums_in(data)) if data is not None and _is_list(data) else []
 
 
-def column_files_here(store: LocalStore) -> list[str]:
-    """The path of the list of sets, and of every file that it names, if it can be read."""
-    data = read_or_none(store, COLUMNS_LIST)
-    return [COLUMNS_LIST, *(listed_files(sums_in(data)) if data is not None and _is_list(data) else ())]
-
-
 def _is_list(data: bytes) -> bool:
     try:
         return bool(sums_in(data))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Unpack
@@ -15,10 +14,8 @@ from wdstools.dataset import STAGED_MARK, Dataset
 from wdstools.errors import FormatError, NotFoundError, StoreError
 from wdstools.executors.base import Executor, run_all
 from wdstools.executors.open import executor_or_here
-from wdstools.formats.card import CARD_PATH
 from wdstools.formats.digest import parse_root, sha256_hex
-from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH
-from wdstools.formats.sums import SUMS_PATH
+from wdstools.formats.manifest import MANIFEST_PATH, PROVENANCE_PATH
 from wdstools.formats.tar_names import encoding_of
 from wdstools.interop.emitted import read_emitted
 from wdstools.landing.inside import refuse_read_only, require_inside
@@ -32,7 +29,8 @@ from wdstools.landing.staging import (
     refuse_replaced,
 )
 from wdstools.ops.canonical import require_canonical
-from wdstools.ops.repair.columns import column_files_here, columns_here, mend_columns
+from wdstools.ops.next_version.unfinished import torn_files
+from wdstools.ops.repair.columns import columns_here, mend_columns
 from wdstools.ops.repair.copies import SEED_SUFFIX, Copy, StoreCopy, open_copy
 from wdstools.ops.repair.files import CopiedFile, SmallFile, mend_card_file, mend_history, render_list
 from wdstools.ops.repair.index import IndexRepair, choose_index, listed_digests, make_index, usable_index
@@ -46,8 +44,8 @@ from wdstools.options.declare import settle
 from wdstools.plan import Plan, Step, apply
 from wdstools.progress import Progress, Silent
 from wdstools.results import Finding, Proved
-from wdstools.stores.abilities import TEMP_SUFFIX, second_name
-from wdstools.stores.folders import make_folders, walk
+from wdstools.stores.abilities import second_name
+from wdstools.stores.folders import make_folders
 from wdstools.stores.local import LocalStore, storage_error
 from wdstools.stores.locks import locked_folder
 from wdstools.units import counted
@@ -352,11 +350,8 @@ class _Planner:
         return gone
 
     def _torn(self, truth: Truth) -> list[str]:
-        """Partial files left by a killed run. Whoever writes such files holds the lock, so none is in use once we have it."""
-        paths = [path for _, entry in truth.manifest.shards for path in (entry.path, entry.index_path)]
-        small = (MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, SUMS_PATH, CARD_PATH)
-        name = _torn_name((*paths, *small, *column_files_here(self.store)))
-        found = sorted(path for path in _temporary(self.path) if name.fullmatch(path))
+        """Partial files left by a killed run: none is in use, for we hold the lock."""
+        found = torn_files(self.store, truth.manifest)
         self.steps += [Step("delete", path, detail="left by a run that was killed") for path in found]
         return found
 
@@ -367,11 +362,6 @@ def _emitted(store: LocalStore, manifest: Manifest) -> set[str]:
         return set(read_emitted(store, manifest).files)
     except (FormatError, StoreError):
         return set()
-
-
-def _torn_name(paths: Iterable[str]) -> re.Pattern[str]:
-    """A pattern for the temporary names of these files, each with the number that makes it unique."""
-    return re.compile(rf"({'|'.join(map(re.escape, paths))})\.[0-9a-f]+{re.escape(TEMP_SUFFIX)}")
 
 
 def _wrong(truth: Truth, surveys: dict[str, Survey]) -> list[tuple[str, ShardEntry]]:
@@ -428,14 +418,6 @@ def _leftovers(store: LocalStore, shards: Iterable[str]) -> list[str]:
     """The second names of these shards that an interrupted repair left, as keys."""
     seeds = (path + SEED_SUFFIX for path in shards)
     return sorted(seed for seed in seeds if os.path.isfile(store.locate(seed)))
-
-
-def _temporary(root: str) -> Iterator[str]:
-    """Every temporary file below a folder, as a key."""
-    for folder, _, names in walk(root):
-        for name in names:
-            if name.endswith(TEMP_SUFFIX):
-                yield os.path.relpath(os.path.join(folder, name), root)
 
 
 @contextlib.contextmanager

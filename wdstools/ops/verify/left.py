@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from wdstools.dataset import Dataset
+    from wdstools.formats.manifest import Manifest
     from wdstools.stores.base import Store
 
 _STAYS = "files not known to be ours are not removed: move them away yourself"
@@ -30,16 +31,16 @@ def left_over(dataset: Dataset) -> tuple[str, ...]:
     try:
         store = store_of(dataset)
         if isinstance(store, LocalStore):
-            return tuple(_in_folder(store))
+            return tuple(_in_folder(store, dataset.manifest))
         return tuple(_in_bucket(store)) if is_bucket(store.url) else ()
     except (StoreError, FormatError, OSError):  # other checks report what cannot be read
         return ()
 
 
-def _in_folder(store: LocalStore) -> Iterator[str]:
+def _in_folder(store: LocalStore, manifest: Manifest) -> Iterator[str]:
     for name in computing(store):
         yield f"{COMPUTING}/{name}: unfinished columns; repeat the call that computes them to go on from there"
-    yield from left_by_the_killed(store)
+    yield from left_by_the_killed(store, manifest)
 
 
 def _in_bucket(store: Store) -> Iterator[str]:

@@ -309,7 +309,7 @@ def _looks(sizes: list[int]) -> list[Look]:
 )
 def test_batches_hold_every_shard_once_in_order_and_leave_work_for_all(sizes: list[int], level: str, jobs: int) -> None:
     looks, total = _looks(sizes), sum(sizes)
-    cut = list(batches(looks, level, total=total, jobs=jobs))
+    cut = list(batches(looks, level, total=total, jobs=jobs, near=True))
     assert [look for some in cut for look in some] == looks
     for some in cut:
         size = sum(look.entry.bytes for look in some)
@@ -319,6 +319,6 @@ def test_batches_hold_every_shard_once_in_order_and_leave_work_for_all(sizes: li
 
 def test_small_shards_by_the_thousand_are_few_tasks() -> None:
     small, large = _looks([1 << 20] * 20_000), _looks([64 << 20] * 8000)
-    assert len(list(batches(small, "digest", total=20_000 << 20, jobs=1))) == 10  # of 2,000 shards
+    assert len(list(batches(small, "digest", total=20_000 << 20, jobs=1, near=True))) == 10  # of 2,000 shards
     assert len(list(batches(small, "digest", total=20_000 << 20, jobs=1, near=False))) == 80  # of 250
-    assert len(list(batches(large, "digest", total=8000 << 26, jobs=4))) == 125  # of 4 GiB
+    assert len(list(batches(large, "digest", total=8000 << 26, jobs=4, near=True))) == 125  # of 4 GiB

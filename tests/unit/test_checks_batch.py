@@ -38,5 +38,5 @@ def test_each_shard_is_in_one_batch_which_ends_where_it_would_be_too_long(
 def test_a_large_dataset_keeps_all_workers_at_work() -> None:
     looks = [SimpleNamespace(entry=SimpleNamespace(bytes=100 * MB)) for _ in range(64)]
     for jobs in (1, 2, 4):
-        found = list(batches(looks, "size", total=6_400 * MB, jobs=jobs))  # type: ignore[arg-type]
+        found = list(batches(looks, "size", total=6_400 * MB, jobs=jobs, near=True))  # type: ignore[arg-type]
         assert len(found) == max(_TASKS_A_WORKER * jobs, -(-64 // _NEAR))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support.laws import SHORT_LAW
@@ -179,7 +179,7 @@ def test_the_index_of_a_shard_that_may_lack_is_checked_where_the_shard_is(
     dataset = _dataset(Provider(DATA if held else None, {}))
     index = remote(MemoryStore())  # the index is not here
     look = Look(SPLIT, ENTRY, None, None)
-    manner = Manner("digest", "sha256", may_lack=may_lack)
+    manner = Manner("digest", "sha256", None, may_lack)
     (looked,) = check_batch(BatchTask(dataset, manner, (look,)), Ticks())
     assert (looked.missing, looked.whole) == (not held, whole)
     alone = replace(dataset, metadata=index, readers={})
@@ -191,14 +191,18 @@ def test_the_index_of_a_shard_that_may_lack_is_checked_where_the_shard_is(
     assert bool(looked.index) is held
 
 
+MOST = {"digest": 4 << 30, "samples": 2 << 30, "decode": 512 << 20}
+
+
 @SHORT_LAW
-@given(
-    st.lists(st.integers(0, 3 << 30), max_size=12), st.sampled_from(["digest", "samples", "size"]), st.integers(1, 3)
-)
+@given(st.lists(st.integers(0, 3 << 30), max_size=12), st.sampled_from([*MOST, "size"]), st.integers(1, 3))
+@example([1 << 30] * 40, "digest", 1)
+@example([1 << 30] * 40, "samples", 1)
+@example([1 << 28] * 40, "decode", 1)
 def test_shards_are_shared_out_by_their_bytes(sizes: list[int], level: str, jobs: int) -> None:
     looks = [Look(SPLIT, replace(ENTRY, bytes=size)) for size in sizes]
-    most = min({"digest": 4 << 30, "samples": 2 << 30}.get(level, 1 << 62), sum(sizes) // (8 * jobs))
-    tasks = list(batches(looks, level, total=sum(sizes), jobs=jobs))
+    most = min(MOST.get(level, 1 << 62), sum(sizes) // (8 * jobs))
+    tasks = list(batches(looks, level, total=sum(sizes), jobs=jobs, near=True))
     assert [look for task in tasks for look in task] == looks
     for task, following in itertools.zip_longest(tasks, tasks[1:]):
         size = sum(look.entry.bytes for look in task)
@@ -215,7 +219,7 @@ def test_very_many_small_shards_are_shared_out_by_their_number(near: bool, most:
 def test_a_shard_describes_itself_and_says_how_far_it_is_read() -> None:
     store, ticks = MemoryStore(), Ticks()
     store.put(ENTRY.path, DATA)
-    made = describe_shard(DescribeTask(store, SPLIT, ENTRY.path, _dataset().manifest.labels, True), ticks)
+    made = describe_shard(DescribeTask(store, SPLIT, ENTRY.path, _dataset().manifest.labels, True, True), ticks)
     assert (made.entry.sha256, made.entry.samples, made.findings, made.trailing) == (
         ENTRY.sha256,
         ENTRY.samples,
@@ -231,7 +235,7 @@ def test_the_end_of_an_archive_that_is_cut_is_told_from_where_it_is_cut() -> Non
     for cut in range(body + 512, len(DATA), 512):
         store = MemoryStore()
         store.put(ENTRY.path, DATA[:cut])
-        found = describe_shard(DescribeTask(store, SPLIT, ENTRY.path), lambda _: None).findings
+        found = describe_shard(DescribeTask(store, SPLIT, ENTRY.path, (), True, True), lambda _: None).findings
         assert [(finding.cause, finding.start, finding.length) for finding in found] == [
             ("archive-end-missing", cut, len(DATA) - cut)
         ]

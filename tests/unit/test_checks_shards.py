@@ -180,7 +180,9 @@ def _packed(*members: tuple[str, bytes]) -> bytes:
 def _kinds(image: bytes, level: str, manifest: Manifest) -> list[str]:
     """What is found in a shard of one image that the manifest describes rightly."""
     store = Held({ENTRY.path: _packed(("a.jpg", image), ("a.txt", b"a"))})
-    entry = describe_shard(DescribeTask(store, SPLIT, ENTRY.path, golden().manifest.labels, True), lambda _: None).entry
+    entry = describe_shard(
+        DescribeTask(store, SPLIT, ENTRY.path, golden().manifest.labels, True, True), lambda _: None
+    ).entry
     dataset = opened(store, manifest=manifest)
     check = check_shard(ShardCheckTask(dataset, SPLIT, entry, level, "sha256"), lambda _: None)
     return [finding.kind for finding in check.findings]
@@ -204,6 +206,20 @@ def test_an_image_may_have_any_size_until_it_is_decoded(level: str, causes: list
     made = rebuild_index([data], path="x", split=SPLIT, labels=(), level=level, max_pixels=1)
     assert [finding.cause for finding in made.findings] == causes
     assert made.table.column("width").null_count == 0
+
+
+@pytest.mark.parametrize("width", [1 << 31, (1 << 32) - 1])
+def test_an_image_has_no_more_pixels_than_an_index_can_say(width: int) -> None:
+    png = (
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+        + width.to_bytes(4, "big")
+        + b"\0\0\0\1"
+        + bytes(20)
+        + b"\0\0\0\0IEND\xaeB`\x82"
+    )
+    made = rebuild_index([_packed(("a.png", png), ("a.txt", b"a"))], path="x", split=SPLIT, labels=())
+    assert [finding.cause for finding in made.findings] == ["image-too-large"]
+    assert made.table.column("width").null_count == 1
 
 
 @pytest.mark.parametrize(

@@ -44,8 +44,8 @@ class Manner:
 
     level: str
     digest: str
-    believed: tuple[str, ...] | None = None
-    may_lack: bool = False
+    believed: tuple[str, ...] | None
+    may_lack: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +92,7 @@ def _check(dataset: Dataset, manner: Manner, look: Look, tick: Tick) -> Looked:
     return Looked(shard, tuple(f for f in found if not (manner.may_lack and f.cause == "index-missing")))
 
 
-def batches(
-    looks: Iterable[Look], level: str, *, total: int, jobs: int, near: bool = True
-) -> Iterator[tuple[Look, ...]]:
+def batches(looks: Iterable[Look], level: str, *, total: int, jobs: int, near: bool) -> Iterator[tuple[Look, ...]]:
     """Shards in batches of about five seconds; of ``total`` bytes, each of ``jobs`` workers gets several batches."""
     count = _NEAR if near else _FAR
     most = min(_BYTES.get(level, total), total // (_TASKS_A_WORKER * jobs))

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from wdstools.formats.manifest import ShardEntry
     from wdstools.stores.base import Store
 
-_PIECE = 1 << 20
-
 
 def localise_foreign(store: Store, entry: ShardEntry, table: pa.Table) -> Iterator[Finding]:
     """The members of a changed shard that have changed or, if none has, its groups. Reads the tar once for members."""

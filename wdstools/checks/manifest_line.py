@@ -28,9 +28,9 @@ class DescribeTask:
     store: Store
     split: str
     path: str
-    labels: tuple[str, ...] = ()
-    authenticated: bool = False
-    values: bool = True
+    labels: tuple[str, ...]
+    authenticated: bool
+    values: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Description:
     entry: ShardEntry
     index: pa.Table
     findings: tuple[Finding, ...]
-    trailing: bool = False
+    trailing: bool
 
 
 def describe_shard(task: DescribeTask, tick: Tick) -> Description:

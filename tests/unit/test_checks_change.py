@@ -143,7 +143,7 @@ def test_a_history_that_nobody_can_read_explains_nothing(history: bytes) -> None
     assert _explained(_place(_later(), history), IN_FIRST) == IN_FIRST
 
 
-@pytest.mark.parametrize("samples", [b'"x"', b"{}", b"1e999", b"-1", b"9" * 4300])
+@pytest.mark.parametrize("samples", [b'"x"', b"{}", b"1e999", b"-1", b"9007199254740992", b"9" * 4300])
 def test_the_root_alone_says_which_version_it_is_where_counts_are_none(samples: bytes) -> None:
     change = b'{"previous_root": "%s", "action": "remove", "samples": %s}' % (ROOT.encode(), samples)
     later = b'{"previous_root": "%s", "action": "remove", "samples": 1}' % (b"6" * 64)

@@ -236,3 +236,4 @@ def test_a_survey_says_whether_a_shard_is_what_the_manifest_says(strict: bool) -
     with pytest.raises(StoreError):  # it may be whole
         surveyed(DATA, error=StoreError("no", code="denied"))
     assert ticks == [ENTRY.bytes] * 5
+    assert survey_shard(SurveyTask(Held({ENTRY.path: DATA}), ENTRY), ticks.append).sha256 is None

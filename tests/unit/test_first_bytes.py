@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wdstools.formats.image_types import is_image_extension, sniff, sniff_plain
+from wdstools.formats.image_types import MEDIA_TYPE_OF, is_image_extension, sniff, sniff_plain
 from wdstools.formats.sniff import SNIFF_BYTES, what_is
 
 
@@ -60,6 +60,11 @@ def test_the_extension_of_an_image_is_the_last_one_in_either_case() -> None:
     assert not any(map(is_image_extension, ("", "txt", "png.txt", "jpg.", "jp")))
 
 
+def test_browsers_know_an_image_by_its_media_type() -> None:
+    names = {"jpg": "jpeg", "png": "png", "webp": "webp", "gif": "gif", "avif": "avif"}
+    assert {kind: f"image/{name}" for kind, name in names.items()} == MEDIA_TYPE_OF
+
+
 _BRANDED = b"\0\0\0\x1cftypXXXX\0\0\0\0"
 
 
@@ -74,6 +79,8 @@ _BRANDED = b"\0\0\0\x1cftypXXXX\0\0\0\0"
         (b"<?xml version='1.0'?><html>", "html"),
         (b"<?xml version='1.0'?><svg >", "svg"),
         (b"<svg>", "svg"),
+        (b"<!-- a\n b --> <SVG>", "svg"),
+        (b"<!-- a\n b --> <html>", "html"),
         (b" <?xml version='1.0'?><a>", "xml"),
         (b"<Error><Code>", "xml"),
         (b" {'a': 1}", "json"),

@@ -105,6 +105,11 @@ def test_a_column_that_appears_twice_gives_no_rows() -> None:
         rows_of(pa.record_batch([pa.array([1]), pa.array([2])], ["a", "a"]))
 
 
+def test_rows_of_no_columns_are_as_many() -> None:
+    (batch,) = batches_of(written(pa.table({"n": range(3)})), 9, [])
+    assert rows_of(batch) == [{}, {}, {}]
+
+
 def test_a_row_that_is_larger_than_a_batch_comes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parquet_files, "_BATCH_BYTES", 100)
     texts = ["x" * 1000, "y", "z" * 2000, "w"]
@@ -149,6 +154,16 @@ def test_rows_that_share_a_long_text_come_in_parts_that_take_little(monkeypatch:
         parts = [batch.column("text").to_pylist() for batch in batches_of(written(pa.table({"text": texts})), 99)]
         assert [text for part in parts for text in part] == texts
         assert all(len(part) in (1, 2) for part in parts)
+    two = written(pa.table({"text": ["a" * 1000] * 2}))
+    for limit, parts in ((2000, [2]), (1999, [1, 1])):
+        monkeypatch.setattr(parquet_files, "_BATCH_BYTES", limit)
+        assert [batch.num_rows for batch in batches_of(two, 99)] == parts
+
+
+def test_a_part_of_rows_with_maps_takes_what_its_own_pairs_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet_files, "_BATCH_BYTES", 2100)
+    pairs = pa.array([[("word", "x" * 1000)]] * 8, pa.map_(pa.string(), pa.string()))
+    assert [batch.num_rows for batch in batches_of(written(pa.table({"pairs": pairs})), 99)] == [2, 2, 2, 2]
 
 
 @pytest.mark.parametrize(("limit", "is_coded"), [(60 * 504 - 1, True), (60 * 504, False)])
@@ -176,6 +191,13 @@ def test_rows_that_are_held_may_take_the_limit_and_no_byte_more(monkeypatch: pyt
         assert sum(batch.num_rows for batch in batches_of(file, 99, held=is_held)) == 50
     with pytest.raises(TooMuchError, match=f"^it takes {shown(takes)} unpacked"):
         list(batches_of(file, 99))
+
+
+def test_a_small_table_may_have_a_million_rows() -> None:
+    million, more = (written(pa.table({"n": pa.nulls(rows, pa.int8())})) for rows in (1 << 20, (1 << 20) + 1))
+    assert weight_of(million, 1 << 20, ["n"]) >= 1 << 20
+    with pytest.raises(TooMuchError, match=r"^it claims 1,048,577 rows in"):
+        weight_of(more, 1 << 20, ["n"])
 
 
 def test_a_table_may_have_as_many_rows_as_the_limit_and_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,6 +252,13 @@ def test_a_file_of_ours_may_take_the_limit_and_no_byte_more(values: pa.Array, ta
     assert read_whole(data, ["x"], takes).column("x").to_pylist() == values.to_pylist()
     with pytest.raises(TooMuchError, match=f"^it takes {takes} B unpacked, and the limit is {takes - 1} B$"):
         read_whole(data, ["x"], takes - 1)
+
+
+def test_texts_count_beside_values_that_take_all_of_the_limit() -> None:
+    data = written(pa.table({"n": range(10), "text": ["abc"] * 10}), use_dictionary=["text"]).getbuffer()
+    (group,) = groups_of(data, len(data))
+    with pytest.raises(TooMuchError):
+        read_whole(data, ["n", "text"], group.claims[0].most)
 
 
 NUMBERS, WORDS = [[1, 2], [3], [4, 5, 6]], [["a", "b"], ["c"], ["d"] * 3]

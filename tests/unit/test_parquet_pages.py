@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.support.laws import SHORT_LAW
 from wdstools.formats import parquet_pages as pages
 from wdstools.formats.parquet_pages import TooMuchError, groups_of
+from wdstools.units import size as shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,7 +97,7 @@ _FIELDS: st.SearchStrategy[Fields] = st.recursive(
 
 @SHORT_LAW
 @given(_FIELDS, st.binary(max_size=3))
-@example({1: (4, 1000), 2: (9, (4, [1, -1]))}, b"")
+@example({1: (4, 1000), 2: (9, (4, [1, -1])), 3: (1, True), 4: (1, False)}, b"")
 def test_what_is_written_in_the_compact_protocol_is_read(fields: Fields, behind: bytes) -> None:
     reader = pages._Thrift(written(fields) + behind, 10_000)
     assert reader.structure() == plain(12, fields)
@@ -114,8 +115,9 @@ def test_a_structure_that_is_cut_is_refused(fields: Fields, data: st.DataObject)
 
 @pytest.mark.parametrize("kind", [1, 2, 3])
 def test_truths_and_bytes_in_lists_take_a_byte_each(kind: int) -> None:
-    data = bytes([0x19, 2 << 4 | kind, 1, 0]) + b"\0"
-    assert pages._Thrift(data, 10).structure() == {1: [1, 0]}
+    for list_or_set in (0x19, 0x1A):
+        data = bytes([list_or_set, 2 << 4 | kind, 1, 0]) + b"\0"
+        assert pages._Thrift(data, 10).structure() == {1: [1, 0]}
 
 
 def test_more_fields_or_depth_than_any_file_has_is_refused() -> None:
@@ -150,14 +152,23 @@ def _page(kind: int, values: int, taken: int, *, encoding: int = 0, head: Fields
     return written({1: (5, kind), 2: (5, taken), 3: (5, 10), **own, **(head or {})}) + bytes(10)
 
 
-def _file(*made: bytes, values: int = 4, kind: int = 6, change: Callable[[Fields], Fields] | None = None) -> bytes:
+_TEXT: Fields = {1: (5, 6)}
+
+
+def _file(
+    *made: bytes,
+    values: int = 4,
+    leaf: Fields = _TEXT,
+    depth: int = 0,
+    change: Callable[[Fields], Fields] | None = None,
+) -> bytes:
     """A file of one column, ``a``, of these pages: as a footer says it, so far as it is looked at."""
     body = b"PAR1" + b"".join(made)
     column: Fields = {5: (5, values), 7: (5, len(body) - 4), 9: (5, 4)}
     column = column if change is None else change(column)
     footer = written(
         {
-            2: (9, (12, [{4: (8, b"root"), 5: (5, 1)}, {1: (5, kind), 4: (8, b"a")}])),
+            2: (9, (12, [{4: (8, b"root"), 5: (5, 1)}, *[{4: (8, b"a"), 5: (5, 1)}] * depth, {**leaf, 4: (8, b"a")}])),
             3: (5, values),
             4: (9, (12, [{1: (9, (12, [{3: (12, column)}])), 3: (5, values)}])),
         }
@@ -173,9 +184,12 @@ def test_claims_are_those_of_all_pages() -> None:
     assert (claim.values, claim.bytes, claim.largest, claim.dense, claim.dictionary) == (4, 200, 100, 100, 30)
     assert claim.prefixed
     assert groups_of(data, len(data), names=["b"])[0].claims == ()
-    plainer = _file(_page(0, 4, 16), kind=1)
+    plainer = _file(_page(0, 4, 16), leaf={1: (5, 1)})
     (claim,) = groups_of(plainer, len(plainer))[0].claims
     assert (claim.width, claim.values, claim.dense, claim.prefixed) == (4, 4, 4, False)
+    for encoding in (7, 0):
+        newer = _file(_page(3, 4, 16, encoding=encoding))
+        assert groups_of(newer, len(newer))[0].claims[0].prefixed == (encoding == 7)
 
 
 def test_a_footer_of_ours_has_few_fields_and_any_other_as_many_as_it_has_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,6 +198,29 @@ def test_a_footer_of_ours_has_few_fields_and_any_other_as_many_as_it_has_bytes(m
     assert groups_of(data, len(data), small=False)[0].claims[0].values == 4
     with pytest.raises(TooMuchError, match="too many fields"):
         groups_of(data, len(data))
+
+
+@pytest.mark.parametrize(("small", "limit"), [(True, "_MAX_SMALL_FOOTER_BYTES"), (False, "_MAX_FOOTER_BYTES")])
+def test_a_footer_may_take_the_limit_and_no_byte_more(
+    *, small: bool, limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = _file(_page(0, 4, 16))
+    length = int.from_bytes(data[-8:-4], "little")
+    monkeypatch.setattr(pages, limit, length)
+    assert groups_of(data, len(data), small=small)[0].rows == 4
+    longer = data[:-8] + (length + (1 << 24)).to_bytes(4, "little") + data[-4:]
+    for told, most, file in ((length, length - 1, data), (length + (1 << 24), length, longer)):
+        monkeypatch.setattr(pages, limit, most)
+        with pytest.raises(TooMuchError, match=f"^its footer takes {shown(told)}, and the limit is {shown(most)}$"):
+            groups_of(file, len(file), small=small)
+
+
+def test_columns_may_be_nested_as_deeply_as_the_limit_and_no_deeper() -> None:
+    deepest = _file(_page(0, 4, 16), depth=16)
+    assert groups_of(deepest, len(deepest))[0].claims[0].name == "a"
+    deeper = _file(_page(0, 4, 16), depth=17)
+    with pytest.raises(ValueError, match=r"^it is nested too deeply$"):
+        groups_of(deeper, len(deeper))
 
 
 def test_a_column_of_no_rows_has_no_pages() -> None:
@@ -204,7 +241,10 @@ def test_a_column_of_no_rows_has_no_pages() -> None:
         _file(_page(0, 4, 16), change=lambda column: {**column, 7: (5, -1)}),
         _file(_page(0, 4, 16), change=lambda column: {**column, 9: (5, 0)}),
         _file(_page(0, 4, 16), change=lambda column: {**column, 9: (5, -4)}),
-        _file(_page(0, 4, 16), kind=9),
+        _file(_page(0, 4, 16), change=lambda column: {**column, 11: (5, 1)}),  # a dictionary within the first mark
+        _file(_page(0, 4, 16), leaf={1: (5, 7), 2: (5, -1)}),  # values of less than no byte
+        _file(_page(0, 4, 16))[:-1] + b"E",  # the mark of an encrypted footer
+        _file(_page(0, 4, 16), leaf={1: (5, 9)}),
         _file(b"\xff" * 50),
         b"PAR1" + bytes(20),
         b"PAR1",
@@ -212,7 +252,7 @@ def test_a_column_of_no_rows_has_no_pages() -> None:
     ],
 )
 def test_claims_that_cannot_be_are_refused(data: bytes) -> None:
-    with pytest.raises(ValueError, match=r"it |its |column|a page|a dictionary"):
+    with pytest.raises(ValueError, match=r"it |its |column|a page|a value|a dictionary"):
         groups_of(data, len(data))
 
 

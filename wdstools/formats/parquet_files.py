@@ -7,6 +7,7 @@ until their total size is known.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -17,7 +18,7 @@ from wdstools.formats.parquet_pages import TooMuchError, groups_of
 from wdstools.units import size as shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     import pyarrow.parquet as pq
 
@@ -67,8 +68,6 @@ def read_whole(
 
 def _come_to(data: bytes | memoryview, groups: Sequence[Group], most: int) -> int:
     """How many bytes the values take; if dictionary texts could exceed ``most``, their codes are counted."""
-    import pyarrow.parquet as pq
-
     claims = [claim for group in groups for claim in group.claims]
     coded = [claim for claim in claims if claim.dictionary and not claim.width]
     sure = sum(claim.most for claim in claims if claim not in coded)
@@ -76,7 +75,7 @@ def _come_to(data: bytes | memoryview, groups: Sequence[Group], most: int) -> in
         return sure
     if risky := sum(claim.most for claim in coded if claim.prefixed):
         return sure + risky
-    file = pq.ParquetFile(reader_over(data), read_dictionary=sorted({claim.leaf for claim in coded}))
+    file, _ = _with_codes(reader_over(data), {claim.leaf for claim in coded})
     tops = list(dict.fromkeys(claim.name for claim in coded))
     came = sum(claim.most for claim in claims if claim.name not in tops)
     for number in range(len(groups)):  # one at a time: Arrow has nested columns as codes only in one piece
@@ -187,8 +186,6 @@ def weight_of(file: BinaryIO, rows: int, names: Sequence[str]) -> int:
 
 def _coded_batches(file: BinaryIO, rows: int, names: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
     """A table's rows, with texts as codes if their size is not known; raises as ``batches_of`` does."""
-    import pyarrow.parquet as pq
-
     size = _size_of(file)
     groups = groups_of(file, size, names, small=False)
     _check_table(groups, size)
@@ -204,9 +201,38 @@ def _coded_batches(file: BinaryIO, rows: int, names: Sequence[str] | None = None
             for claim in group.claims
             if not claim.width and (claim.values if claim.lists else count) * claim.dictionary > _BATCH_BYTES
         }
-    table = pq.ParquetFile(file, read_dictionary=sorted(coded))
+    table, schema = _with_codes(file, coded)
     for number, count in enumerate(batch_rows):
-        yield from table.iter_batches(count, row_groups=[number], columns=None if names is None else list(names))
+        batches = table.iter_batches(count, row_groups=[number], columns=None if names is None else list(names))
+        yield from (_as_declared(batch, schema) for batch in batches)
+
+
+def _with_codes(source: BinaryIO | pa.NativeFile, leaves: Collection[int]) -> tuple[pq.ParquetFile, pa.Schema]:
+    """A file that is read with some leaves as codes, and the schema that it declares."""
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(source, read_dictionary=sorted(leaves))
+    schema = file.schema_arrow
+    if leaves and any(_has_json(field.type) for field in schema):  # whose codes Arrow would decode
+        with contextlib.suppress(TypeError):  # before pyarrow 21 they stay codes
+            file = pq.ParquetFile(source, read_dictionary=sorted(leaves), arrow_extensions_enabled=False)
+    return file, schema
+
+
+def _has_json(kind: pa.DataType) -> bool:
+    if isinstance(kind, pa.BaseExtensionType):
+        return bool(kind.extension_name == "arrow.json")
+    return any(_has_json(kind.field(number).type) for number in range(kind.num_fields))
+
+
+def _as_declared(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """A batch with the types that Arrow has for some values, like UUIDs, where they were read without them."""
+    for number, field in enumerate(batch.schema):
+        at = schema.get_field_index(field.name)
+        kind = schema.field(at).type if at >= 0 else None
+        if isinstance(kind, pa.BaseExtensionType) and kind.storage_type == field.type:
+            batch = batch.set_column(number, field.name, kind.wrap_array(batch.column(number)))
+    return batch
 
 
 def _size_of(file: BinaryIO) -> int:
@@ -272,15 +298,10 @@ def _weight(array: pa.Array) -> int:
 
 
 def _weight_of_codes(array: pa.DictionaryArray) -> int:
-    words = array.dictionary
-    if not any(is_kind(words.type) for is_kind in _TEXTS):
-        return 8 * len(array)
+    words = array.dictionary  # texts or bytes: Arrow reads nothing else as codes
     lengths = np.append(text_lengths(words), 0)  # the last is that of a null
     codes = to_numpy(array.indices).astype(np.int64)  # codes of one or two bytes might not reach the entry for null
     return int(lengths[np.where(valid(array.indices), codes, len(words))].sum())
-
-
-_TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
 
 
 def _without_codes(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -24,7 +24,7 @@ from wdstools.foreign.shard import ForeignShardTask
 from wdstools.formats.manifest import Manifest, ShardEntry, shard_path
 from wdstools.images.rules import ImageRules
 from wdstools.interop.tarindexes import OffsetsTask
-from wdstools.landing.homes import DiskHome
+from wdstools.landing.homes import BucketHome, DiskHome
 from wdstools.reader.hashes import HashPlace, PrintTask, library_versions
 from wdstools.reader.select import Selection
 from wdstools.sources.readers import FolderOpener
@@ -110,10 +110,13 @@ def test_a_path_is_absolute_where_it_travels_far(monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     near, far = SharedValues(), SharedValues(partial(elsewhere, shared_disk=True, seen=lambda _: True))
     settings = ShardSettings(FolderOpener("images"), ("jpg",), (), "", ImageRules(), fail=False, started_ns=0)
-    task = ShardTask(settings, DiskHome("out.partial"), "train", 0, b"")
+    task = ShardTask(settings, DiskHome("out.partial", b"", own=True), "train", 0, b"")
     (_, same), (_, made) = (pickle.loads(values.dumps((0, task))[0]) for values in (near, far))  # noqa: S301
     assert same == task
     assert (made.home.root, made.settings.opener.path) == (str(tmp_path / "out.partial"), str(tmp_path / "images"))
+    bucket = BucketHome(remote(LocalStore("/bucket")), "plan", b"key")
+    _, needed = near.dumps((0, replace(task, home=bucket)))
+    assert near.digest(bucket) in needed  # it goes to a worker once, not with each shard
     apart = SharedValues(partial(elsewhere, shared_disk=False, seen=lambda path: path == "/seen"))
     for path in ("out.partial", "/unseen"):
         with pytest.raises(UsageError) as caught:

@@ -240,6 +240,16 @@ def test_rows_of_another_split_or_number_are_told(splits: list[str]) -> None:
         assert misplaced(table.slice(1).drop_columns(["row", "split"]), "train") is None
 
 
+def test_an_index_that_claims_other_rows_than_its_groups_have_is_refused() -> None:
+    data = write_index(table_of([{**_ROW, "key": f"{number}"} for number in range(9000)]))
+    # the number of all rows comes first in the footer, before those of the groups
+    at = data.index(b"\xd0\x8c\x01", len(data) - 8 - int.from_bytes(data[-8:-4], "little"))
+    other = data[:at] + b"\xd2" + data[at + 1 :]
+    assert pq.read_metadata(io.BytesIO(other)).num_rows == 9001
+    with pytest.raises(FormatError, match="it claims 9,000 rows"):
+        read_index(other)
+
+
 def test_an_index_may_claim_what_its_file_can_hold_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     data = write_index(table_of([{**_ROW, "members": [], "key": "a"} for _ in range(9000)]))
     claimed = pq.read_metadata(io.BytesIO(data)).row_group(0).total_byte_size

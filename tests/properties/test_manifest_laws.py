@@ -24,6 +24,7 @@ from wdstools.formats.manifest import (
     ShardEntry,
     dumps,
     index_path,
+    is_packed,
     is_plain_path,
     is_safe_path,
     is_split_name,
@@ -239,7 +240,15 @@ def test_a_number_that_is_no_integer_is_refused_everywhere(number: str, place: s
     extra = dataclasses.replace(SMALL, extra={"unknown": 1})
     old = place + ("1" if place != '"seed":' else "0")
     assert old.encode() in dumps(extra)
-    refused(dumps(extra).replace(old.encode(), (place + number).encode()))
+    told = refused(dumps(extra).replace(old.encode(), (place + number).encode()))
+    assert told.message == f"a number is not an integer (field {number})"
+
+
+@pytest.mark.parametrize("name", ["labels", "members"])
+@pytest.mark.parametrize("values", [["txt", "txt"], ["txt", 1], [None], [["txt"]]])
+def test_labels_and_members_are_distinct_texts(name: str, values: list[object]) -> None:
+    told = refused(canonical({**document(), name: values}))
+    assert told.message == f"not a list of distinct strings (field {name})"
 
 
 @pytest.mark.parametrize("number", [2**53, 2**63, 2**64, 10**30, -1])
@@ -274,11 +283,12 @@ def test_a_newer_format_is_named_as_such(version: int) -> None:
 
 @pytest.mark.parametrize(
     "members",
-    [["jpg", "txt", "cls", "json", "a", "mask.png", "npy"], ["txt"], ["npy"], ["webp", "a_1.b_2"], ["x" * 32]],
+    [["jpg", "txt", "cls", "json", "a", "mask.png"], ["txt"], ["mask.png", "npy"], ["webp", "a_1.b_2"], ["x" * 32]],
 )
 def test_format_2_has_members_of_any_extension(members: list[str]) -> None:
     data = canonical({**document(), "format": 2, "members": members})
     assert loads(data).members == tuple(members)
+    assert loads(data).image_extension == (members[0] if members[0] in ("jpg", "webp") else "")
     assert dumps(loads(data)) == data
     if set(members) - set(MEMBER_ORDER):
         assert "members" in refused(canonical({**document(), "members": members})).message
@@ -339,6 +349,39 @@ def test_an_unsafe_shard_path_is_refused(path: str, profile: str) -> None:
     parsed["splits"]["train"][0]["path"] = path
     assert not is_safe_path(path)
     assert "path" in refused(canonical(parsed)).message
+
+
+@pytest.mark.parametrize("path", sorted(FOREIGN))
+def test_a_foreign_shard_may_have_any_letters_and_spaces(path: str) -> None:
+    parsed = {**document(), "profile": "foreign"}
+    parsed["splits"]["train"][0]["path"] = path
+    assert loads(canonical(parsed)).splits["train"][0].path == path
+
+
+@pytest.mark.parametrize("path", ["train/train-000001.tar", "val/val-000000.tar", "train/train-0000000.tar", "a/b.tar"])
+def test_shards_are_named_by_their_place(path: str) -> None:
+    for values in ({}, {"values": "f" * 64}):
+        parsed = document()
+        parsed["splits"]["train"][0] |= {"path": path, **values}
+        told = refused(canonical(parsed))
+        assert told.message == "a shard path is not canonical (field splits.train[0].path)"
+        assert (told.expected, told.got) == ("train/train-000000.tar", path)
+
+
+@pytest.mark.parametrize(
+    ("path", "packed"),
+    [
+        ("train/train-000000.tar", True),
+        (".wdstools/index/train-000000.parquet", True),
+        ("train/val-000000.tar", False),
+        ("train-000000", False),
+        ("train-000000.parquet", False),
+        (".wdstools/index/train-000000", False),
+        (".wdstools/index/train/train-000000.parquet", False),
+    ],
+)
+def test_what_was_packed_is_told_by_its_path(path: str, packed: bool) -> None:
+    assert is_packed(path) is packed
 
 
 @LAW

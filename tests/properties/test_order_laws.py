@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.support.came import came
 from tests.support.laws import SHORT_LAW
 from wdstools.errors import UsageError
-from wdstools.reader.order import Order, Permutation, Sharing, mixing_score
+from wdstools.reader.order import ORDER_VERSION, Order, Permutation, Sharing, mixing_score
 
 #: Whatever changes these is another ORDER_VERSION.
 GOLDEN = {
@@ -60,6 +60,7 @@ def test_the_inverse_of_a_permutation_gives_positions_back(count: int, key: int)
 
 
 def test_orders_are_these_for_ever() -> None:
+    assert ORDER_VERSION == 1  # of another version, no saved state could be taken up again
     assert Order(10, seed=0, epoch=0).rows(0, 10).tolist() == GOLDEN["full"]
     assert Order(10, seed=7, epoch=3).rows(0, 10).tolist() == GOLDEN["full, seed 7, epoch 3"]
     blocks = Order(20, 0, 0, "block", block_samples=3, window_blocks=2)
@@ -126,6 +127,13 @@ def test_a_block_order_keeps_to_its_window(order: Order) -> None:
     for block in came(np.unique(rows // order.block_samples).tolist()):
         places = np.flatnonzero(rows // order.block_samples == block)
         assert places.max() - places.min() < window
+
+
+def test_a_lone_reader_gets_all() -> None:
+    alone = Sharing(10, 3)
+    assert (alone.batches(), alone.batches(9), alone.batches(10)) == (4, 1, 0)
+    parts = [alone.part(position) for position in (0, 3, 6, 9)]
+    assert [(part.start, part.stop) for part in parts] == [(0, 3), (3, 6), (6, 9), (9, 10)]
 
 
 @st.composite
@@ -216,6 +224,9 @@ def test_mixing_is_nothing_without_shuffling_and_all_with_a_permutation() -> Non
     assert scores == sorted(scores)
     assert 0.9 < scores[-1] < 1
     assert mixing_score(Order(20_000), 64) > 0.97
+    usual = Order(20_000, shuffle="block")
+    assert usual == Order(20_000, shuffle="block", block_samples=64, window_blocks=32)
+    assert mixing_score(usual, 64) == mixing_score(usual, 64, 64) != mixing_score(usual, 64, 65)
     assert mixing_score(Order(1), 64) == 1
     assert mixing_score(Order(50), 64) == mixing_score(Order(50, shuffle=None), 50, 1) == 1
     assert mixing_score(Order(9), 2, 1) == min(1.0, abs(int(np.diff(Order(9).rows(0, 2))[0])) / (10 / 3))

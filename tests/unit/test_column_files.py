@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,15 @@ from hypothesis import strategies as st
 from wdstools.checks.columns import _lines
 from wdstools.errors import FormatError, UnsupportedVersionError, UsageError
 from wdstools.formats import column_files
-from wdstools.formats.column_files import aligned, described, read_columns, refuse_too_large, size_of, write_columns
+from wdstools.formats.column_files import (
+    aligned,
+    described,
+    read_columns,
+    refuse_too_large,
+    schema_of,
+    size_of,
+    write_columns,
+)
 from wdstools.formats.columns import ColumnField, ColumnSet, column_path, dumps, is_column_file, loads
 
 if TYPE_CHECKING:
@@ -108,6 +117,22 @@ def test_lists_of_more_values_than_their_rows_have_are_refused_unread(name: str,
     data = sink.getvalue().to_pybytes()
     with pytest.raises(FormatError, match=why):
         read_columns(data, _written()[1], described(SHARD, TABLE, data, FIELDS), [name])
+
+
+def test_every_row_of_a_file_has_a_key() -> None:
+    table = TABLE.cast(schema_of(FIELDS))
+    data, columns = _written(table)
+    for schema in (pq.read_schema(io.BytesIO(data)), _read(data, columns, *table.column_names).schema):
+        assert [field.name for field in schema if not field.nullable] == ["key"]
+    with pytest.raises(ValueError, match="null"):
+        TABLE.set_column(0, "key", pa.array(["a", None, "b"])).cast(schema_of(FIELDS))
+
+
+def test_a_file_may_hold_two_gibibytes() -> None:
+    refuse_too_large(2 << 30)
+    with pytest.raises(UsageError) as told:
+        refuse_too_large((2 << 30) + 1)
+    assert told.value.code == "columns-too-large"
 
 
 def test_no_more_is_written_or_read_than_a_file_may_hold(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,6 +140,15 @@ def test_a_list_lies_beside_the_working_folder_and_here_for_a_bucket(
         keep_skips(str(tmp_path / "absent/out"), _skips("a"))
 
 
+def test_a_thousand_lists_are_kept(tmp_path: Path) -> None:
+    dest = tmp_path / "out"
+    for number in range(1, 1001):
+        (tmp_path / f"out.skipped{f'-{number}' if number > 1 else ''}.jsonl").touch()
+    assert keep_skips(str(dest), _skips("a")) == ""
+    (tmp_path / "out.skipped-1000.jsonl").unlink()
+    assert keep_skips(str(dest), _skips("a")) == f"{dest}.skipped-1000.jsonl"
+
+
 def test_where_too_many_lists_lie_none_is_kept_and_the_error_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,15 +12,19 @@ from typing import TYPE_CHECKING, Self
 import pytest
 
 from tests.support.outcome import contents
-from tests.support.pack_site import FILES, LINE, SHARD, WHOLE, begun, killed, made
-from wdstools.errors import StoreError, UsageError
+from tests.support.pack_site import FILES, INDEX, LINE, PLAN, SHARD, WHOLE, begun, killed, made
+from wdstools.dataset import PACK_CLAIM_PATH
+from wdstools.errors import StoreError, UsageError, WdsError
 from wdstools.landing import new_folder as new_folder_module
+from wdstools.landing.bucket_site import BucketSite
 from wdstools.landing.new_folder import new_folder
 from wdstools.landing.notes import seal_key
 from wdstools.landing.scratch import Scratch, is_marked
 from wdstools.landing.site import PackSite, forget_landed, site_at, work_place
 from wdstools.landing.staging import staged
 from wdstools.stores.abilities import TEMP_SUFFIX
+from wdstools.stores.memory import MemoryStore
+from wdstools.stores.open import remote
 from wdstools.stores.receipts import MARK
 
 if TYPE_CHECKING:
@@ -85,6 +89,24 @@ def test_without_a_shared_secret_each_user_has_one(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("WDSTOOLS_PACK_SECRET", "ours")
     keys |= {seal_key("plan"), seal_key("another")}
     assert len(keys) == 4
+
+
+@pytest.mark.parametrize("size", [4096, 4097])
+def test_a_mark_is_a_short_file(size: int, tmp_path: Path) -> None:
+    mark = json.dumps({"owner": "wdstools", "id": ""})
+    (tmp_path / MARK).write_text(mark.replace('""', f'"{"x" * (size - len(mark))}"'))
+    assert os.path.getsize(tmp_path / MARK) == size
+    assert is_marked(str(tmp_path)) is (size == 4096)
+
+
+@pytest.mark.parametrize("size", [1 << 20, (1 << 20) + 1])
+def test_a_claim_of_a_prefix_is_at_most_a_mebibyte(size: int) -> None:
+    store = MemoryStore()
+    claim = json.dumps({"owner": "wdstools", "plan": PLAN, "more": ""})
+    store.put(PACK_CLAIM_PATH, claim.replace('""', f'"{"x" * (size - len(claim))}"').encode())
+    refused = contextlib.nullcontext() if size == 1 << 20 else pytest.raises(WdsError)
+    with refused, BucketSite(remote(store)) as site:
+        assert site.begin(PLAN, [SHARD, INDEX], restart=False) == []
 
 
 def test_marks_leave_no_file_open(tmp_path: Path) -> None:

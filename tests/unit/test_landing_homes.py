@@ -217,7 +217,13 @@ def test_an_object_that_is_lost_at_once_is_damaged_on_the_way(tmp_path: Path) ->
 def test_a_shard_in_a_folder_is_believed_by_its_bytes(changed: str, tmp_path: Path) -> None:
     for path in (SHARD, INDEX):
         LocalStore(str(tmp_path)).put(path, b"another" if path == changed else WHOLE[path])
-    assert DiskHome(str(tmp_path)).index_if_held(_line()) == (None if changed else WHOLE[INDEX])
+    home = DiskHome(str(tmp_path), KEY, own=False)
+    assert home.index_if_held(_line()) == (None if changed else WHOLE[INDEX])
+
+
+def test_the_key_of_a_home_is_not_shown(tmp_path: Path) -> None:
+    homes = (DiskHome(str(tmp_path), KEY, own=True), BucketHome(Faulty(), PLAN, KEY))
+    assert [KEY.decode() in repr(home) for home in homes] == [False, False]
 
 
 def test_a_disk_without_room_for_shards_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,6 +108,20 @@ def test_a_record_that_a_narrow_window_breaks_is_put_together() -> None:
     assert _sums(f"Hash : {TWO}\n\n{text}") == [A]
 
 
+def test_a_quoted_path_may_go_on_in_the_next_line() -> None:
+    assert _sums(f'Algorithm,Hash,Path\nSHA256,{ONE},"a\nb.tar"\n') == [("a\nb.tar", "sha256", ONE)]
+
+
+def test_a_list_of_names_with_any_letters_holds_no_other_lists() -> None:
+    """As ``sha256sum --zero`` writes it: a name may be what any other tool prints."""
+    names = [f"x\nChecksums-Sha256:\n {TWO} 8 b.tar", f"x\n{_certutil('c.tar', TWO)}"]
+    assert _sums("".join(f"{ONE}  {name}\0" for name in names)) == [(name, "sha256", ONE) for name in names]
+
+
+def test_an_indented_sum_before_a_control_file_is_one() -> None:
+    assert _sums(f" {ONE}  a.tar\nChecksums-Sha256:\n {TWO} 8 b.tar\n") == [B, A]
+
+
 def test_a_list_of_hashdeep_may_be_empty_and_its_names_may_have_commas() -> None:
     head = "%%%% HASHDEEP-1.0\n%%%% size,sha256,filename\n"
     for text in (head, head[:-1], head[:18], head[:17]):

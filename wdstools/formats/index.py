@@ -307,7 +307,7 @@ def unlike(table: pa.Table, entry: ShardEntry) -> tuple[str, str, str] | None:
     rows = rows_digest(table)
     if rows != entry.rows:
         return "rows", entry.rows, rows
-    if entry.values and set(VALUE_COLUMNS) <= set(table.column_names):
+    if entry.values and set(VALUE_COLUMNS).issubset(table.column_names):
         values = values_digest(table)
         if values != entry.values:
             return "values", entry.values, values

@@ -254,6 +254,6 @@ def _named(name: str, digits: int) -> tuple[str, ...]:
 def _possible(digits: int, where: str) -> tuple[str, ...]:
     """The possible algorithms of a digest with this many digits, the likeliest first, judging by the list's name."""
     known = ALGORITHMS_BY_DIGITS.get(digits, ())
-    name = where.rsplit("/", 1)[-1].lower()
+    name = where.rpartition("/")[2].lower()
     hinted = next((a for hint, start in _HINTS if hint in name for a in known if a.startswith(start)), None)
     return known if hinted is None else (hinted, *(algorithm for algorithm in known if algorithm != hinted))

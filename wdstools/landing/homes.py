@@ -42,8 +42,8 @@ class DiskHome:
     local_paths: ClassVar[tuple[str, ...]] = ("root",)
 
     root: str
-    key: bytes = field(default=b"", repr=False)
-    own: bool = False
+    key: bytes = field(repr=False)
+    own: bool
 
     def noted(self, path: str) -> Line | None:
         """None: the journal, which the caller has read, says what is finished."""

@@ -13,6 +13,32 @@ from wdstools.cli.program import EXIT_CODES, app
 
 TARGET = Path(__file__).with_name("cli.md")
 _SHARED = "Output and workers"
+#: What goes before an example on the page: what it needs in the folder in which `tests/docs` runs it, or why it is not run.
+_ASKS = "not run: it asks before it changes anything; other pages run it with -y"
+_BEFORE = {
+    "adopt": ("setup: mkdir their-shards && cp -r shards/train shards/val their-shards/",),
+    "append": (_ASKS,),
+    "bench": ("not run: it measures for half a minute",),
+    "cat": ("not run: the key is that of a sample of yours",),
+    "columns add": (_ASKS,),
+    "columns rm": (_ASKS,),
+    "demo": ("not run: make demo runs it",),
+    "diff": (
+        "setup: wdstools ls shards train | head -2 > takedown.txt; wdstools remove shards --keys takedown.txt -o shards-v2 -y",
+        "exits: 1",
+    ),
+    "doctor": ("exits: 1",),  # what a reader needs may not be emitted yet
+    "duplicates": (
+        "setup: mkdir coco-test && cp InstaCities1M/img/train/london/*.jpg coco-test/; cp -r shards train",
+        "exits: 1",
+    ),
+    "head": ("not run: the first is on the Hub",),
+    "pack": ("setup: rm -rf shards",),
+    "remove": (_ASKS,),
+    "repair": (_ASKS,),
+    "sign": ("not run: the key is yours",),
+    "view": ("not run: it serves a page until Ctrl-C",),
+}
 
 
 def render() -> str:
@@ -46,6 +72,7 @@ def _command(name: str, command: Any) -> list[str]:
         "",
         text.strip(),
         "",
+        *(f"<!-- {said} -->" for said in _BEFORE.get(name, ())),
         "```sh",
         *map(str.strip, examples),
         "```",

@@ -173,15 +173,19 @@ def index_of(rows: int, caption: pa.Array) -> pa.Table:
 
 
 @pytest.mark.usefixtures("low")
-def test_texts_declared_as_json_come_in_batches_that_take_little() -> None:
+@pytest.mark.parametrize("nested", [False, True])
+def test_texts_declared_as_json_come_in_batches_that_take_little(*, nested: bool) -> None:
     ids = pa.array([bytes([number % 256]) * 16 for number in range(4000)], pa.binary(16))
     ids = pa.ExtensionArray.from_storage(pa.uuid(), ids) if hasattr(pa, "uuid") else ids
     (alone,) = batches_of(io.BytesIO(parquet(pa.table({"id": ids}))), 4000)
-    data = parquet(pa.table({"about": as_json(same("[1]" * 3000, 4000)), "id": ids}))
+    text = "[1]" * 3000
+    about, wanted = as_json(same(text, 4000)), {"text": text} if nested else text
+    about = pa.StructArray.from_arrays([about], ["text"]) if nested else about
+    data = parquet(pa.table({"id": ids, "about": about}))
     read: list[object] = []
     with counted() as pool:
         for batch in batches_of(io.BytesIO(data), 4000, held=False):
-            read += [(row["about"] == "[1]" * 3000, row["id"]) for row in rows_of(batch)]
+            read += [(row["about"] == wanted, row["id"]) for row in rows_of(batch)]
     assert pool.max_memory() < 4 * MIB
     assert read == [(True, row["id"]) for row in rows_of(alone)]
 

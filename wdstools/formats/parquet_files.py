@@ -213,7 +213,7 @@ def _with_codes(source: BinaryIO | pa.NativeFile, leaves: Collection[int]) -> tu
 
     file = pq.ParquetFile(source, read_dictionary=sorted(leaves))
     schema = file.schema_arrow
-    if leaves and any(_has_json(field.type) for field in schema):  # whose codes Arrow would decode
+    if any(_has_json(field.type) for field in schema):  # whose codes Arrow would decode
         with contextlib.suppress(TypeError):  # before pyarrow 21 they stay codes
             file = pq.ParquetFile(source, read_dictionary=sorted(leaves), arrow_extensions_enabled=False)
     return file, schema

@@ -7,6 +7,7 @@ import os
 import shutil
 from typing import Any, NoReturn
 
+import pyarrow as pa
 import pytest
 
 
@@ -24,6 +25,12 @@ def need_module(name: str) -> Any:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         missing(f"the Python module {error.name} is not installed (see the dev extra)")
+
+
+def need_pyarrow(version: int, why: str) -> None:
+    """A version of pyarrow at least, on the same terms; older ones are allowed, and lack what the test is about."""
+    if int(pa.__version__.partition(".")[0]) < version:
+        missing(f"pyarrow {pa.__version__} is installed, and only {version} and later {why}")
 
 
 def missing(reason: str) -> NoReturn:

@@ -112,8 +112,10 @@ def test_more_or_fewer_rows_than_the_document_says_are_refused() -> None:
     ],
 )
 def test_lists_of_more_values_than_their_rows_have_are_refused_unread(name: str, lists: list[Any], why: str) -> None:
-    sink = pa.BufferOutputStream()
-    pq.write_table(TABLE.set_column(TABLE.column_names.index(name), name, pa.array(lists)), sink)
+    sink, table = pa.BufferOutputStream(), TABLE
+    for column, values in (("vector", TABLE.column("vector").to_pylist()), (name, lists)):
+        table = table.set_column(table.column_names.index(column), column, pa.array(values))
+    pq.write_table(table, sink)
     data = sink.getvalue().to_pybytes()
     with pytest.raises(FormatError, match=why):
         read_columns(data, _written()[1], described(SHARD, TABLE, data, FIELDS), [name])

@@ -12,9 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import wdstools as wt
+from tests.support.tools import need_pyarrow
 from wdstools.formats import parquet_files, parquet_pages
 from wdstools.formats.parquet_files import batches_of, read_whole, rows_of, weight_of
 from wdstools.formats.parquet_pages import TooMuchError, groups_of
+from wdstools.ops.columns.parquet_table import parquet_batches
 from wdstools.units import size as shown
 
 if TYPE_CHECKING:
@@ -83,12 +85,42 @@ NS = pa.timestamp("ns")
 def test_what_is_below_microseconds_is_cut_off_however_deep_it_lies(
     kind: pa.DataType, value: object, wanted: object
 ) -> None:
+    if "list_view" in str(kind):
+        need_pyarrow(25, "write list views")
+    if pa.types.is_fixed_size_list(kind):
+        need_pyarrow(26, "write and read lists of one length if some are missing")
     file = written(pa.table({"x": pa.array([value, None, value, value], kind)}))
     (batch,) = batches_of(file, 9)
     assert batch.schema.field("x").type.id == kind.id
     for part, rows in ((batch, [wanted, None, wanted, wanted]), (batch.slice(1, 2), [None, wanted])):
         got = [row["x"] for row in rows_of(part)]
         assert repr(got) == repr(rows)  # a time of pandas is equal, and is written with its nanoseconds
+
+
+@pytest.mark.parametrize("version", ["25.0.0", "9.0.0.dev1", "26.0.0"])
+def test_a_pyarrow_that_is_too_old_for_a_column_is_told_so(
+    version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lists that are not of their schema's length raise in every version what a missing one raises in an older."""
+    two, three = (
+        written(pa.table({"key": ["a"], "vector": pa.array([[1.0] * width], pa.list_(pa.float32(), width))})).getvalue()
+        for width in (2, 3)
+    )
+    schemas = (pq.read_metadata(io.BytesIO(data)).metadata[b"ARROW:schema"] for data in (two, three))
+    table = tmp_path / "table.parquet"
+    table.write_bytes(two.replace(*schemas))
+    monkeypatch.setattr(pa, "__version__", version)
+    with table.open("rb") as file:
+        assert [batch.to_pydict() for batch in parquet_batches(file, "t", ["key"])] == [{"key": ["a"]}]
+        with pytest.raises(wt.FormatError) as caught:
+            list(parquet_batches(file, "t", ["key", "vector"]))
+    if version == "26.0.0":
+        assert caught.value.code == "table-damaged", "no newer one would help"
+        return
+    assert caught.value.code == "table-unsupported"
+    assert str(caught.value.where) == "t, column vector"
+    assert str(caught.value.got).startswith(f"pyarrow {version}: fixed_size_list<")
+    assert "upgrade pyarrow" in str(caught.value.hint)
 
 
 def test_groups_of_rows_whose_lists_hold_one_dictionary_are_read() -> None:

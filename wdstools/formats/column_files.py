@@ -48,7 +48,7 @@ def write_columns(table: pa.Table, fields: Sequence[ColumnField]) -> bytes:
     import pyarrow.parquet as pq  # late: it loads file systems and TLS
 
     pq.write_table(
-        table.select(["key", *(field.name for field in fields)]),
+        _written(table.select(["key", *(field.name for field in fields)])),
         sink,
         compression="zstd",
         compression_level=3,
@@ -59,6 +59,24 @@ def write_columns(table: pa.Table, fields: Sequence[ColumnField]) -> bytes:
         row_group_size=1 << 20,
     )
     return bytes(sink.getvalue())
+
+
+def _written(table: pa.Table) -> pa.Table:
+    """A table with vectors with gaps as lists of any length, which every pyarrow can write; the bytes are the same."""
+    for number, field in enumerate(table.schema):
+        column = table.column(number)
+        if pa.types.is_fixed_size_list(field.type) and column.null_count:
+            chunks = [_of_any_length(chunk) for chunk in column.chunks]
+            table = table.set_column(number, field.name, pa.chunked_array(chunks))
+    return table
+
+
+def _of_any_length(array: pa.FixedSizeListArray) -> pa.ListArray:
+    there = valid(array)
+    ends = np.append(0, np.cumsum(there * array.type.list_size)).astype(np.int32)
+    buffers = [pa.py_buffer(np.packbits(there, bitorder="little")), pa.py_buffer(ends)]
+    kind = pa.list_(array.type.value_field)
+    return pa.Array.from_buffers(kind, len(array), buffers, children=[array.drop_null().flatten()])
 
 
 def refuse_too_large(size: int) -> None:

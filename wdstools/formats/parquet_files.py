@@ -36,6 +36,18 @@ _BATCH_BYTES = 32 << 20
 _VALUE_BYTES = 64
 
 
+#: The first version of pyarrow that reads lists of one length if some are missing.
+GAPS_SINCE = 26
+
+
+class TooOldArrowError(ValueError):
+    """A column that the installed pyarrow cannot read, and a newer one may be able to."""
+
+    def __init__(self, column: str, kind: pa.DataType, why: str) -> None:
+        super().__init__(why)
+        self.column, self.kind = column, str(kind)
+
+
 def bound_of(size: int) -> int:
     """How many bytes the values of a file of ``size`` bytes may take."""
     return max(FLOOR_BYTES, _TIMES * size)
@@ -90,7 +102,7 @@ def batches_of(
     """A table's rows, at most ``rows`` at once and few enough to take little memory; lists and structures may hold codes.
 
     ``held`` says that the caller keeps all rows in memory. Raises ValueError (TooMuchError if the table takes more
-    memory than one of its size may) and whatever Arrow raises.
+    memory than one of its size may, TooOldArrowError) and whatever Arrow raises.
     """
     came, most = 0, bound_of(_size_of(file))
     for batch in _coded_batches(file, rows, names):
@@ -204,7 +216,30 @@ def _coded_batches(file: BinaryIO, rows: int, names: Sequence[str] | None = None
     table, schema = _with_codes(file, coded)
     for number, count in enumerate(batch_rows):
         batches = table.iter_batches(count, row_groups=[number], columns=None if names is None else list(names))
-        yield from (_as_declared(batch, schema) for batch in batches)
+        try:
+            yield from (_as_declared(batch, schema) for batch in batches)
+        except pa.ArrowException:
+            _refuse_gaps(table, number, count, [f for f in schema if names is None or f.name in names])
+            raise
+
+
+def _refuse_gaps(table: pq.ParquetFile, number: int, count: int, fields: Sequence[pa.Field]) -> None:
+    """Name the column that a newer pyarrow may be able to read, if there is one, after a row group could not be read."""
+    if int(pa.__version__.partition(".")[0]) >= GAPS_SINCE:
+        return
+    for field in fields:
+        if _has_one_length(field.type):
+            try:
+                for _ in table.iter_batches(count, row_groups=[number], columns=[field.name]):
+                    pass
+            except pa.ArrowException as error:
+                raise TooOldArrowError(field.name, field.type, str(error).partition("\n")[0]) from None
+
+
+def _has_one_length(kind: pa.DataType) -> bool:
+    return pa.types.is_fixed_size_list(kind) or any(
+        _has_one_length(kind.field(number).type) for number in range(kind.num_fields)
+    )
 
 
 def _with_codes(source: BinaryIO | pa.NativeFile, leaves: Collection[int]) -> tuple[pq.ParquetFile, pa.Schema]:

@@ -260,9 +260,10 @@ def _parquet(file: BinaryIO, where: str) -> Iterator[NumberedRow]:
 
 @contextlib.contextmanager
 def reading_parquet(where: str) -> Iterator[None]:
-    """Raise pyarrow's errors about a table as FormatError (``table-damaged``), and errors of the disk as StoreError."""
+    """Raise pyarrow's errors about a table as FormatError (``table-damaged`` and the like), and errors of the disk as StoreError."""
     import pyarrow as pa
 
+    from wdstools.formats.parquet_files import GAPS_SINCE, TooOldArrowError
     from wdstools.formats.parquet_pages import TooMuchError
 
     try:
@@ -276,6 +277,15 @@ def reading_parquet(where: str) -> Iterator[None]:
             where=where,
             got=str(error),
             hint="do not use a table that you do not trust; otherwise split it into tables with fewer rows, or write it in larger row groups",
+        ) from None
+    except TooOldArrowError as error:
+        raise FormatError(
+            "the installed pyarrow cannot read a column",
+            code="table-unsupported",
+            where=f"{where}, column {error.column}",
+            expected=f"pyarrow {GAPS_SINCE} or newer, for lists of one length if some are missing",
+            got=f"pyarrow {pa.__version__}: {error.kind}: {error}"[:300],
+            hint=f"upgrade pyarrow, or write the column as lists of any length; if pyarrow {GAPS_SINCE} cannot read it either, the table is damaged",
         ) from None
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno:  # pyarrow's own errors have none

@@ -34,9 +34,12 @@ test-torch: $(VENV)/.ready-dev
 	$(PIP) -r constraints-torch.txt
 	$(BIN)/python -m pytest -q tests/integration/test_torch.py tests/integration/test_torch_batches.py tests/integration/test_torch_workers.py
 
+# make 3.81, which macOS has, prints what runs side by side as it comes.
+SYNC := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+
 # The two type checkers take most of it, and one processor each.
 check: $(VENV)/.ready-dev
-	@$(MAKE) --no-print-directory -j2 --output-sync=target check-basedpyright check-mypy check-style
+	@$(MAKE) --no-print-directory -j2 $(SYNC) check-basedpyright check-mypy check-style
 
 .PHONY: check-basedpyright check-mypy check-style
 check-basedpyright:

@@ -97,6 +97,13 @@ def test_damage_after_adoption_is_named_down_to_the_member(tmp_path: Path) -> No
     assert {f.kind for f in wt.verify(dataset).findings} == {"payload", "truncated"} - {"payload"}
 
 
+def test_nobody_is_sent_to_repair_which_takes_no_shards_of_others(tmp_path: Path) -> None:
+    _adopted(tmp_path, {"a.tar": tar_bytes(pairs(0, 3))})
+    (tmp_path / ".wdstools/manifest.json.1a2b.wdstools-tmp").write_bytes(b"half")
+    (left,) = wt.verify(tmp_path).left
+    assert left.endswith("delete it, if no command is running")
+
+
 def test_adopting_again_does_not_bless_damage(tmp_path: Path) -> None:
     _adopted(tmp_path, {"x-000.tar": tar_bytes(pairs(0, 2))})
     assert_clean_failure(run_command("adopt", tmp_path), 4)

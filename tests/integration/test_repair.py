@@ -421,6 +421,16 @@ def test_halves_of_files_that_a_killed_run_left_are_taken_away_and_nothing_else_
     assert [path for path in (*torn, *mine) if path.exists()] == mine
 
 
+def test_a_file_put_aside_by_a_killed_run_is_not_said_to_be_waste(bad: Path) -> None:
+    """Where one file cannot replace another, the old one has no name of its own for a moment."""
+    aside = bad / f"{TRAIN}.123.old{TEMP_SUFFIX}"
+    (bad / TRAIN).rename(aside)
+    told = f"{TRAIN}.123.old{TEMP_SUFFIX}: left by a run that was killed; "
+    assert wt.verify(bad).left == (f"{told}it is {TRAIN} as it was before: give it back its name",)
+    shutil.copy(aside, bad / TRAIN)
+    assert wt.verify(bad).left == (f"{told}delete it, if no command is running",)
+
+
 def test_halves_of_files_of_added_columns_are_taken_away_as_verify_says(bad: Path) -> None:
     add_scores(bad)
     columns = bad / ".wdstools/columns"

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+import wdstools as wt
+from tests.support.city_pairs import tiny_jpeg
 from tests.support.damaged_dataset import flipped
 from tests.support.golden_in_memory import Held, golden, golden_files
 from tests.support.laws import LAW
 from wdstools.checks import stream
 from wdstools.checks.localise import Localiser
 from wdstools.checks.stream import check_stream, may_be_mended
+from wdstools.dataset import open_dataset
 from wdstools.results import Finding
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ENTRY = golden().manifest.splits["train"][1]
 DATA = golden_files()[ENTRY.path]
@@ -64,6 +72,50 @@ def test_a_last_sample_that_has_not_moved_has_gained_nothing(cause: str, behind:
     at = member["offset"] + (member["size"] if cause == "padding-not-zero" else 0)
     found = _localised(flipped(DATA, at, 0) + behind)
     assert [one.cause for one in found] == [cause, *(["bytes-follow"] if behind else [])]
+
+
+@pytest.fixture(scope="module", name="zeros")
+def _zeros(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset whose last image has many zeros in it, as many as end an archive and more."""
+    place = tmp_path_factory.mktemp("zeros")
+    (place / "source").mkdir()
+    for number in range(2):
+        jpeg = tiny_jpeg(number)
+        (place / f"source/{number}.jpg").write_bytes(
+            jpeg[:2] + b"\xff\xfe" + (20_002).to_bytes(2, "big") + bytes(20_000) + jpeg[2:]
+        )
+        (place / f"source/{number}.txt").write_text("a street")
+    wt.pack(place / "source", place / "shards")
+    return place / "shards"
+
+
+@pytest.mark.parametrize(
+    ("places", "cut", "expected"),
+    [
+        (("padding",), 0, ["padding-not-zero"]),
+        (("payload", "end"), 0, ["payload-differs", "archive-end-damaged"]),
+        (("payload",), 512, ["payload-differs", "archive-end-missing"]),
+    ],
+)
+def test_zeros_in_the_last_sample_are_not_taken_for_the_end(
+    zeros: Path, tmp_path: Path, places: tuple[str, ...], cut: int, expected: list[str]
+) -> None:
+    shutil.copytree(zeros, tmp_path / "shards")
+    dataset = open_dataset(tmp_path / "shards")
+    ((_, entry),) = dataset.manifest.shards
+    row = dataset.index(entry).to_pylist()[-1]
+    image, caption = row["members"]
+    at = {
+        "padding": caption["offset"] + caption["size"] + 5,
+        "payload": image["offset"] + image["size"] - 20,
+        "end": row["offset"] + row["length"] + 1030,
+    }
+    shard = tmp_path / "shards" / entry.path
+    data = shard.read_bytes()
+    for place in places:
+        data = flipped(data, at[place], 0)
+    shard.write_bytes(data[: len(data) - cut])
+    assert [found.cause for found in wt.verify(tmp_path / "shards").findings] == expected
 
 
 @pytest.mark.parametrize("at", CONSTANTS)

@@ -92,6 +92,9 @@ def test_sums_are_read_in_every_form(text: str) -> None:
         (f"Checksums-Sha256:\n {ONE} 9 a.tar\n {TWO[1:]} 8 b.tar\n", [3], [A]),
         (f"Algorithm Hash Path\n--------- ---- ----\nSHA256 {ONE} a.tar\nSHA256 {TWO[:20]}...\n", [4], [A]),
         (f"Algorithm Hash Path\n--------- ---- ----\n\f\nSHA256 {ONE} a.tar\n\u00a0\nSHA256\n", [6], [A]),
+        (f"%%%% HASHDEEP-1.0\n%%%% size,sha256,filename\n9,{ONE},a.tar\n8,éééé,b.tar\n", [4], [A]),
+        (f"Algorithm,Hash,Path\nSHA256,{ONE},a.tar\nSHA256,é,b.tar\n", [3], [A]),
+        (f"Checksums-Sha256:\n {ONE} 9 a.tar\n é 8 b.tar\n", [3], [A]),
     ],
 )
 def test_a_line_that_is_no_sum_is_named_by_its_number(

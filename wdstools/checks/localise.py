@@ -151,7 +151,8 @@ class Localiser:
         else:  # zeros follow, to the end of the file; how many this sample ends with itself, nobody knows
             pad = padding(row["members"][-1]["size"])
             wanted, place = bytes(pad + trailer_bytes(end - self._shift)), place - pad
-            found = [around.rfind(wanted)]
+            at = around.rfind(wanted)
+            found = [at if first + at + len(wanted) == self._size else -1]
         if around[place : place + len(wanted)] == wanted:
             return False
         candidates = [at for at in found if at >= 0]

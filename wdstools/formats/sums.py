@@ -235,7 +235,7 @@ def sum_line(path: str, digest: str, where: str, name: str | None = None) -> Sum
     if not re.fullmatch(_HEX, digest):
         try:
             digest = binascii.a2b_base64(digest, strict_mode=True).hex()
-        except binascii.Error:
+        except ValueError:  # binascii.Error too
             return None
     algorithms = _named(name, len(digest)) if name else _possible(len(digest), where)
     return SumLine(path, algorithms[0], digest.lower(), algorithms[1:]) if algorithms and path else None

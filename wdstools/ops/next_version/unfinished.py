@@ -30,6 +30,8 @@ COMPUTING, JOURNAL = ".wdstools/computing", "journal.jsonl"
 
 _SMALL_FILES = (MANIFEST_PATH, PROVENANCE_PATH, SKIPPED_PATH, SUMS_PATH, CARD_PATH, COLUMNS_LIST)
 _TEMPORARY_RE = re.compile(rf"(.*)\.[0-9a-f]+{re.escape(TEMP_SUFFIX)}", re.DOTALL)
+#: What ``abilities.replace`` puts aside for a moment, where one file cannot replace another.
+_ASIDE_RE = re.compile(rf"(.*)\.[0-9]+\.old{re.escape(TEMP_SUFFIX)}", re.DOTALL)
 
 
 def computing_place(root: str, name: str) -> str:
@@ -97,11 +99,18 @@ def _temporary(store: LocalStore) -> Iterator[str]:
 
 def left_by_the_killed(store: LocalStore, manifest: Manifest) -> Iterator[str]:
     """Partial files, and an unfinished dataset next to this one: there is no telling which samples they hold."""
-    torn = set(torn_files(store, manifest))
+    torn = set(torn_files(store, manifest)) if manifest.profile == "canonical" else set()  # repair takes no others
     for path in _temporary(store):
-        if not path.startswith(f"{COMPUTING}/"):
-            what_to_do = "wdstools repair removes it" if path in torn else "delete it, if no command is running"
-            yield f"{path}: left by a run that was killed; {what_to_do}"
+        if path.startswith(f"{COMPUTING}/"):
+            continue
+        aside = _ASIDE_RE.fullmatch(path)
+        if path in torn:
+            what_to_do = "wdstools repair removes it"
+        elif aside is not None and not os.path.lexists(store.locate(aside[1])):
+            what_to_do = f"it is {aside[1]} as it was before: give it back its name"
+        else:
+            what_to_do = "delete it, if no command is running"
+        yield f"{path}: left by a run that was killed; {what_to_do}"
     beside = f"{os.path.abspath(store.path)}.partial"
     if is_marked(beside):
         lines = Journal(os.path.join(beside, JOURNAL)).lines()

@@ -21,6 +21,7 @@ from wdstools.executors.afar import elsewhere
 from wdstools.executors.processes import Processes
 from wdstools.executors.shared import SharedValues
 from wdstools.foreign.shard import ForeignShardTask
+from wdstools.formats.columns import ColumnSet
 from wdstools.formats.manifest import Manifest, ShardEntry, shard_path
 from wdstools.images.rules import ImageRules
 from wdstools.interop.tarindexes import OffsetsTask
@@ -114,9 +115,12 @@ def test_a_path_is_absolute_where_it_travels_far(monkeypatch: pytest.MonkeyPatch
     (_, same), (_, made) = (pickle.loads(values.dumps((0, task))[0]) for values in (near, far))  # noqa: S301
     assert same == task
     assert (made.home.root, made.settings.opener.path) == (str(tmp_path / "out.partial"), str(tmp_path / "images"))
-    bucket = BucketHome(remote(LocalStore("/bucket")), "plan", b"key")
-    _, needed = near.dumps((0, replace(task, home=bucket)))
-    assert near.digest(bucket) in needed  # it goes to a worker once, not with each shard
+    for once in (
+        BucketHome(remote(LocalStore("/bucket")), "plan", b"key", conditions=True),
+        ColumnSet("s", "0", (), ()),
+    ):
+        _, needed = near.dumps((0, once))
+        assert near.digest(once) in needed  # it goes to a worker once, not with each shard
     apart = SharedValues(partial(elsewhere, shared_disk=False, seen=lambda path: path == "/seen"))
     for path in ("out.partial", "/unseen"):
         with pytest.raises(UsageError) as caught:

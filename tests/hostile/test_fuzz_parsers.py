@@ -101,7 +101,7 @@ def test_check_stream(data: bytes) -> None:
 @example(render_header(b"x.cls", 6000, 0) + b"9" * 6000 + bytes(144 + 10_240))
 @example(render_header(b"\xff" * 90 + b".jpg", 1, 0) + bytes(512 + 10_240))
 def test_rebuild_index(data: bytes) -> None:
-    own_errors(lambda: rebuild_index([data], path="x.tar", split="train", labels=("a", "b")))
+    own_errors(lambda: rebuild_index([data], path="x.tar", split="train", labels=("a", "b"), authenticated=False))
 
 
 def in_file(data: bytes, call: Callable[[str], object]) -> None:

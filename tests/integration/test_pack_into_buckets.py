@@ -323,7 +323,7 @@ def test_the_secret_of_the_packer_is_in_nothing_that_is_stored_or_shown(
     monkeypatch.setenv("WDSTOOLS_PACK_SECRET", "CANARY7f3a90")
     caplog.set_level("DEBUG", "wdstools")
     cut_off(source, store, "put README.md")
-    home = BucketHome(store, "plan", seal_key("plan"))
+    home = BucketHome(store, "plan", seal_key("plan"), conditions=True)
     assert repr(home.key) not in repr(home)
     shown = b"".join(held(store).values()) + caplog.text.encode() + repr(home).encode() + pickle.dumps(home.key)
     assert b"seal" in shown

@@ -455,3 +455,16 @@ def test_each_missing_field_is_named() -> None:
         parsed = document()
         del parsed["splits"]["train"][0][name]
         assert name in refused(canonical(parsed)).message
+
+
+@pytest.mark.parametrize("name", ['a "tar".tar', "\u65e5\u672c.tar", "a b.tar"])
+def test_a_name_that_needs_an_escape_comes_back(name: str) -> None:
+    """Paths of shards that others made may have almost any characters."""
+    one = dataclasses.replace(SHARD, path=name, values="")
+    manifest = dataclasses.replace(SMALL, profile="foreign", splits={"train": (one,)})
+    assert loads(dumps(manifest)) == manifest
+
+
+def test_a_split_name_has_at_most_64_characters() -> None:
+    assert is_split_name("a" * 64)
+    assert not is_split_name("a" * 65)

@@ -14,6 +14,7 @@ from wdstools.formats.card import (
     card_differences,
     hugging_face_names,
     mend_card,
+    printable_name,
     render_block,
     render_card,
     render_configs,
@@ -100,3 +101,7 @@ def test_a_card_says_labels_only_where_samples_have_them() -> None:
     assert "Labels" not in render_card(dataclasses.replace(labelled, members=("jpg",)))
     assert "Labels" not in render_card(dataclasses.replace(labelled, labels=()))
     assert "# Dataset\n" in render_card(dataclasses.replace(SMALL, name=""))
+
+
+def test_a_name_is_shown_on_one_line_with_escapes_for_what_is_not_seen() -> None:
+    assert printable_name("caf\xe9 \u65e5\n\x1b[0m\u202e") == "caf\xe9 \u65e5\\n\\x1b[0m\\u202e"

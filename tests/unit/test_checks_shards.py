@@ -203,7 +203,7 @@ def test_bytes_behind_an_image_are_damage_in_the_first_format_only(version: int,
 @pytest.mark.parametrize(("level", "causes"), [("header", []), ("decode", ["image-too-large"])])
 def test_an_image_may_have_any_size_until_it_is_decoded(level: str, causes: list[str]) -> None:
     data = _packed(("a.jpg", tiny_jpeg(3)), ("a.txt", b"a"))
-    made = rebuild_index([data], path="x", split=SPLIT, labels=(), level=level, max_pixels=1)
+    made = rebuild_index([data], path="x", split=SPLIT, labels=(), authenticated=False, level=level, max_pixels=1)
     assert [finding.cause for finding in made.findings] == causes
     assert made.table.column("width").null_count == 0
 
@@ -217,7 +217,9 @@ def test_an_image_has_no_more_pixels_than_an_index_can_say(width: int) -> None:
         + bytes(20)
         + b"\0\0\0\0IEND\xaeB`\x82"
     )
-    made = rebuild_index([_packed(("a.png", png), ("a.txt", b"a"))], path="x", split=SPLIT, labels=())
+    made = rebuild_index(
+        [_packed(("a.png", png), ("a.txt", b"a"))], path="x", split=SPLIT, labels=(), authenticated=False
+    )
     assert [finding.cause for finding in made.findings] == ["image-too-large"]
     assert made.table.column("width").null_count == 1
 
@@ -236,7 +238,7 @@ def test_an_image_has_no_more_pixels_than_an_index_can_say(width: int) -> None:
 )
 def test_a_class_is_a_number_of_at_most_nine_digits(payload: bytes, number: int | None, label: str | None) -> None:
     data = _packed(("a.jpg", tiny_jpeg(3)), ("a.cls", payload))
-    made = rebuild_index([data], path="x", split=SPLIT, labels=("cat", "dog"))
+    made = rebuild_index([data], path="x", split=SPLIT, labels=("cat", "dog"), authenticated=False)
     assert made.table.select(["cls", "label"]).to_pylist() == [{"cls": number, "label": label}]
 
 

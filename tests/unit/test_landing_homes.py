@@ -152,7 +152,7 @@ def test_what_the_store_proves_is_kept_by_its_etag_and_nothing_else(tmp_path: Pa
 @pytest.mark.parametrize("is_copied", [False, True])
 def test_a_file_beside_shards_is_noted_before_it_is_stored(is_copied: bool) -> None:
     store = Faulty(refused=SUMS)
-    home = BucketHome(store, PLAN, KEY)
+    home = BucketHome(store, PLAN, KEY, conditions=True)
 
     def put(data: bytes) -> None:
         if is_copied:
@@ -178,7 +178,7 @@ def test_a_file_beside_shards_is_noted_before_it_is_stored(is_copied: bool) -> N
 def test_a_shard_is_not_copied_over_what_somebody_else_stored(taken: str) -> None:
     store, source = Faulty(), remote(MemoryStore())
     store.copy = lambda source, key: store.put_data(key, WHOLE[key])  # type: ignore[method-assign]
-    home = BucketHome(store, PLAN, KEY)
+    home = BucketHome(store, PLAN, KEY, conditions=True)
     store.put_data(taken, b"of somebody")
     with pytest.raises(StoreError) as caught:
         home.copy(_line(), source)
@@ -222,12 +222,12 @@ def test_a_shard_in_a_folder_is_believed_by_its_bytes(changed: str, tmp_path: Pa
 
 
 def test_the_key_of_a_home_is_not_shown(tmp_path: Path) -> None:
-    homes = (DiskHome(str(tmp_path), KEY, own=True), BucketHome(Faulty(), PLAN, KEY))
+    homes = (DiskHome(str(tmp_path), KEY, own=True), BucketHome(Faulty(), PLAN, KEY, conditions=True))
     assert [KEY.decode() in repr(home) for home in homes] == [False, False]
 
 
 def test_a_disk_without_room_for_shards_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    home = BucketHome(Faulty(), PLAN, KEY)
+    home = BucketHome(Faulty(), PLAN, KEY, conditions=True)
     with home.making(SHARD) as shard, shard.filling() as file:
         full = os.open("/dev/full", os.O_WRONLY)
         try:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.support.laws import SHORT_LAW
 from wdstools.formats import parquet_pages as pages
-from wdstools.formats.parquet_pages import TooMuchError, groups_of
+from wdstools.formats.parquet_pages import Claim, TooMuchError, groups_of
 from wdstools.units import size as shown
 
 if TYPE_CHECKING:
@@ -160,6 +160,7 @@ def _file(
     values: int = 4,
     leaf: Fields = _TEXT,
     depth: int = 0,
+    columns: int = 1,
     change: Callable[[Fields], Fields] | None = None,
 ) -> bytes:
     """A file of one column, ``a``, of these pages: as a footer says it, so far as it is looked at."""
@@ -168,7 +169,17 @@ def _file(
     column = column if change is None else change(column)
     footer = written(
         {
-            2: (9, (12, [{4: (8, b"root"), 5: (5, 1)}, *[{4: (8, b"a"), 5: (5, 1)}] * depth, {**leaf, 4: (8, b"a")}])),
+            2: (
+                9,
+                (
+                    12,
+                    [
+                        {4: (8, b"root"), **({5: (5, columns)} if columns else {})},
+                        *[{4: (8, b"a"), 5: (5, 1)}] * depth,
+                        {**leaf, 4: (8, b"a")},
+                    ],
+                ),
+            ),
             3: (5, values),
             4: (9, (12, [{1: (9, (12, [{3: (12, column)}])), 3: (5, values)}])),
         }
@@ -184,6 +195,8 @@ def test_claims_are_those_of_all_pages() -> None:
     assert (claim.values, claim.bytes, claim.largest, claim.dense, claim.dictionary) == (4, 200, 100, 100, 30)
     assert claim.prefixed
     assert groups_of(data, len(data), names=["b"])[0].claims == ()
+    fixed = _file(_page(0, 4, 16), leaf={1: (5, 7), 2: (5, 12), 3: (5, 1)})
+    assert groups_of(fixed, len(fixed))[0].claims[0].width == 12
     plainer = _file(_page(0, 4, 16), leaf={1: (5, 1)})
     (claim,) = groups_of(plainer, len(plainer))[0].claims
     assert (claim.width, claim.values, claim.dense, claim.prefixed) == (4, 4, 4, False)
@@ -226,7 +239,15 @@ def test_columns_may_be_nested_as_deeply_as_the_limit_and_no_deeper() -> None:
 def test_a_column_of_no_rows_has_no_pages() -> None:
     empty = _file(values=0, change=lambda column: {**column, 9: (5, 0), 7: (5, 0)})
     (claim,) = groups_of(empty, len(empty))[0].claims
-    assert (claim.values, claim.bytes) == (0, 0)
+    assert claim == Claim(
+        "a", 0, lists=False, width=0, values=0, bytes=0, largest=0, dense=0, dictionary=0, prefixed=False
+    )
+
+
+@pytest.mark.parametrize(("width", "most"), [(0, 400), (1, 50), (2, 200), (8, 800)])
+def test_values_take_at_least_what_their_type_does(width: int, most: int) -> None:
+    """Eight booleans take a byte; of a text, at least where it begins."""
+    assert Claim("a", 0, lists=False, width=width, values=100, bytes=50).most == most
 
 
 @pytest.mark.parametrize(
@@ -243,6 +264,7 @@ def test_a_column_of_no_rows_has_no_pages() -> None:
         _file(_page(0, 4, 16), change=lambda column: {**column, 9: (5, -4)}),
         _file(_page(0, 4, 16), change=lambda column: {**column, 11: (5, 1)}),  # a dictionary within the first mark
         _file(_page(0, 4, 16), leaf={1: (5, 7), 2: (5, -1)}),  # values of less than no byte
+        _file(_page(0, 4, 16), columns=0),  # a column of no table
         _file(_page(0, 4, 16))[:-1] + b"E",  # the mark of an encrypted footer
         _file(_page(0, 4, 16), leaf={1: (5, 9)}),
         _file(b"\xff" * 50),

@@ -48,7 +48,7 @@ def rebuild_index(
     path: str,
     split: str,
     labels: tuple[str, ...],
-    authenticated: bool = False,
+    authenticated: bool,
     level: str = "header",
     max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> Rebuilt:

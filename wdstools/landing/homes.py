@@ -99,7 +99,7 @@ class BucketHome:
     store: RemoteStore
     plan: str
     key: bytes = field(repr=False)
-    conditions: bool = True
+    conditions: bool
 
     def __reduce__(self) -> tuple[type[BucketHome], tuple[RemoteStore, str, bytes, bool]]:
         """Refuse a store in memory: another process would fill a copy of its own."""

@@ -135,3 +135,10 @@ def test_a_changed_document_is_the_same_set_in_no_other_form(columns: ColumnSet,
 def test_any_other_json_is_refused(document: Any) -> None:
     with pytest.raises(FormatError):
         loads(json.dumps(document).encode())
+
+
+def test_a_list_of_numbers_has_at_most_65536() -> None:
+    """As FORMAT.md says."""
+    assert ColumnField("x", "float32[65536]").arrow.list_size == 65_536
+    with pytest.raises(ValueError, match="not a type of field"):
+        _ = ColumnField("x", "float32[65537]").arrow

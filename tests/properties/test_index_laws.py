@@ -230,6 +230,23 @@ def test_an_index_with_a_null_where_none_may_be_is_refused(name: str) -> None:
         read_index(rewritten(pa.table(columns)))
 
 
+def _with_nulls(kind: pa.DataType) -> pa.DataType:
+    """The type with nulls allowed however deep."""
+    if pa.types.is_list(kind):
+        return pa.list_(pa.field("element", _with_nulls(kind.value_type)))
+    return pa.struct([field.with_nullable(True) for field in kind]) if pa.types.is_struct(kind) else kind
+
+
+@pytest.mark.parametrize("name", ["", "ext", "offset", "size", "xxh3_64"])
+def test_a_member_with_a_null_is_refused(name: str) -> None:
+    member = {"ext": "jpg", "offset": 512, "size": 3, "xxh3_64": 7}
+    full, kind = table_of([{**_ROW, "members": [member]}]), _with_nulls(SCHEMA.field("members").type)
+    nulls = pa.array([[{**member, name: None} if name else None]], kind)
+    columns = {f.name: nulls if f.name == "members" else full.column(f.name) for f in SCHEMA}
+    with pytest.raises(FormatError):
+        read_index(rewritten(pa.table(columns)))
+
+
 @pytest.mark.parametrize("splits", [["train", "tr4in"], ["trai", "ntrain"], ["train", "train"], ["val", "val"], []])
 def test_rows_of_another_split_or_number_are_told(splits: list[str]) -> None:
     table = table_of([{**_ROW, "split": split} for split in splits])

@@ -236,6 +236,12 @@ def test_columns_may_be_nested_as_deeply_as_the_limit_and_no_deeper() -> None:
         groups_of(deeper, len(deeper))
 
 
+@pytest.mark.parametrize(("kind", "width"), [(0, 1), (1, 4), (2, 8), (3, 12), (4, 4), (5, 8), (6, 0)])
+def test_values_of_every_type_have_their_width(kind: int, width: int) -> None:
+    data = _file(_page(0, 4, 48), leaf={1: (5, kind)})
+    assert groups_of(data, len(data))[0].claims[0].width == width
+
+
 def test_a_column_of_no_rows_has_no_pages() -> None:
     empty = _file(values=0, change=lambda column: {**column, 9: (5, 0), 7: (5, 0)})
     (claim,) = groups_of(empty, len(empty))[0].claims

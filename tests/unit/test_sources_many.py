@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+import wdstools as wt
+from tests.support.city_pairs import tiny_jpeg
 from wdstools.sources import base
 from wdstools.sources.base import SamplesBuilder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import FrameType
 
 
 def _built() -> SamplesBuilder:
@@ -46,3 +56,51 @@ def test_nothing_is_left_of_what_was_mapped(monkeypatch: pytest.MonkeyPatch) -> 
     del table
     gc.collect()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+LAYOUTS = {
+    "captions in folders of their own": ("img/train/oslo/{}.jpg", "captions/train/oslo/{}.txt"),
+    "captions beside": ("train/{}.jpg", "train/{}.txt"),
+    "documents beside": ("train/{}.jpg", "train/{}.json"),
+    "labels": ("train/oslo/{}.jpg", ""),
+    "a folder each": ("{}/x.jpg", "{}/x.txt"),
+    "a table": ("images/{}.jpg", "captions.csv"),
+}
+
+
+def _source(folder: Path, layout: str, count: int) -> Path:
+    image, text = LAYOUTS[layout]
+    table = "file,caption\n" + "".join(f"{number}.jpg,hello\n" for number in range(count))
+    for number in range(count):
+        path = folder / image.format(number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(tiny_jpeg(number % 7))
+        if text:
+            said = {".csv": table, ".json": '{"caption": "hello"}'}.get(text[text.rindex(".") :], "hello")
+            beside = folder / text.format(number)
+            beside.parent.mkdir(parents=True, exist_ok=True)
+            beside.write_text(said)
+    return folder
+
+
+def _calls(work: Callable[[], object]) -> int:
+    """How many functions are called, Python's own too: what a clock would say, the same each time."""
+    count = 0
+
+    def note(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_twice_as_many_samples_take_twice_as_much_work_to_list(layout: str, tmp_path: Path) -> None:
+    sources = [_source(tmp_path / f"{count}", layout, count) for count in (8, 50, 100, 200)]
+    _, few, more, most = (_calls(partial(wt.scan, source)) for source in sources)  # the first one loads modules
+    assert most - more < 2.4 * (more - few)

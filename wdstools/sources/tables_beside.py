@@ -127,11 +127,12 @@ class Tables:
             stems = {name.rpartition(".")[0] for name in held.files if is_image(name)} if facts.images else set()
             loose = [name for name in held.files if name.lower().endswith((".json", ".txt"))]
             few = sum(name.lower().endswith(".json") for name in loose) <= _MOST_JSON_TABLES
+            beside = describing(facts.folders, held.files)
             for name in held.files:
                 lower, (stem, _, extension) = name.lower(), name.rpartition(".")
                 if not lower.endswith(LOOSE_TABLE_EXTENSIONS) or stem in stems or stem.rpartition(".")[0] in stems:
                     continue
-                if name in describing(facts.folders, held.files):
+                if name in beside:
                     continue
                 if _FORM_RE.match(stem):
                     self.notes.append(

@@ -228,14 +228,19 @@ class _Stopwatch:
     """A progress that notes when how many images were hashed."""
 
     def __init__(self) -> None:
-        self.points: list[tuple[int, float]] = []
+        self._tasks: list[list[tuple[int, float]]] = []
+
+    @property
+    def points(self) -> list[tuple[int, float]]:
+        """Of the task that counted most: every image is hashed, and few are compared after that."""
+        return max(self._tasks, key=lambda points: points[-1][0])
 
     def start(self, label: str, total: int | None, unit: str) -> None:
         del label, total, unit
-        self.points.append((0, time.perf_counter()))
+        self._tasks.append([(0, time.perf_counter())])
 
     def advance(self, amount: int) -> None:
-        self.points.append((self.points[-1][0] + amount, time.perf_counter()))
+        self._tasks[-1].append((self._tasks[-1][-1][0] + amount, time.perf_counter()))
 
     def finish(self) -> None:
         """Nothing is left to do."""

@@ -19,7 +19,7 @@ from wdstools.stores.folders import walk
 from wdstools.user_cache import cache_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from wdstools.formats.manifest import Manifest
     from wdstools.stores.base import Store
@@ -74,12 +74,16 @@ def torn_files(store: LocalStore, manifest: Manifest) -> list[str]:
 
     Whoever writes such files holds the dataset's lock.
     """
-    found = {path: match[1] for path in _temporary(store) if (match := _TEMPORARY_RE.fullmatch(path)) is not None}
+    return sorted(_torn(store, manifest, _temporary(store)))
+
+
+def _torn(store: LocalStore, manifest: Manifest, temporary: Iterable[str]) -> set[str]:
+    found = {path: match[1] for path in temporary if (match := _TEMPORARY_RE.fullmatch(path)) is not None}
     if not found:
-        return []
+        return set()
     shards = (path for _, entry in manifest.shards for path in (entry.path, entry.index_path))
     own = {*shards, *_SMALL_FILES, *_column_files(store)}
-    return sorted(path for path, owner in found.items() if owner in own)
+    return {path for path, owner in found.items() if owner in own}
 
 
 def _column_files(store: LocalStore) -> list[str]:
@@ -99,8 +103,9 @@ def _temporary(store: LocalStore) -> Iterator[str]:
 
 def left_by_the_killed(store: LocalStore, manifest: Manifest) -> Iterator[str]:
     """Partial files, and an unfinished dataset next to this one: there is no telling which samples they hold."""
-    torn = set(torn_files(store, manifest)) if manifest.profile == "canonical" else set()  # repair takes no others
-    for path in _temporary(store):
+    temporary = tuple(_temporary(store))
+    torn = _torn(store, manifest, temporary) if manifest.profile == "canonical" else set()  # repair takes no others
+    for path in temporary:
         if path.startswith(f"{COMPUTING}/"):
             continue
         aside = _ASIDE_RE.fullmatch(path)

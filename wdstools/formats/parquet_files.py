@@ -228,7 +228,7 @@ def _refuse_gaps(table: pq.ParquetFile, number: int, count: int, fields: Sequenc
     if int(pa.__version__.partition(".")[0]) >= GAPS_SINCE:
         return
     for field in fields:
-        if _has_one_length(field.type):
+        if _holds(field.type, pa.types.is_fixed_size_list):
             try:
                 for _ in table.iter_batches(count, row_groups=[number], columns=[field.name]):
                     pass
@@ -236,10 +236,9 @@ def _refuse_gaps(table: pq.ParquetFile, number: int, count: int, fields: Sequenc
                 raise TooOldArrowError(field.name, field.type, str(error).partition("\n")[0]) from None
 
 
-def _has_one_length(kind: pa.DataType) -> bool:
-    return pa.types.is_fixed_size_list(kind) or any(
-        _has_one_length(kind.field(number).type) for number in range(kind.num_fields)
-    )
+def _holds(kind: pa.DataType, is_wanted: Callable[[pa.DataType], bool]) -> bool:
+    """Whether a type, or one inside it however deep, is wanted."""
+    return is_wanted(kind) or any(_holds(kind.field(number).type, is_wanted) for number in range(kind.num_fields))
 
 
 def _with_codes(source: BinaryIO | pa.NativeFile, leaves: Collection[int]) -> tuple[pq.ParquetFile, pa.Schema]:
@@ -248,16 +247,14 @@ def _with_codes(source: BinaryIO | pa.NativeFile, leaves: Collection[int]) -> tu
 
     file = pq.ParquetFile(source, read_dictionary=sorted(leaves))
     schema = file.schema_arrow
-    if any(_has_json(field.type) for field in schema):  # whose codes Arrow would decode
+    if any(_holds(field.type, _is_json) for field in schema):  # whose codes Arrow would decode
         with contextlib.suppress(TypeError):  # before pyarrow 21 they stay codes
             file = pq.ParquetFile(source, read_dictionary=sorted(leaves), arrow_extensions_enabled=False)
     return file, schema
 
 
-def _has_json(kind: pa.DataType) -> bool:
-    if isinstance(kind, pa.BaseExtensionType):
-        return bool(kind.extension_name == "arrow.json")
-    return any(_has_json(kind.field(number).type) for number in range(kind.num_fields))
+def _is_json(kind: pa.DataType) -> bool:
+    return isinstance(kind, pa.BaseExtensionType) and bool(kind.extension_name == "arrow.json")
 
 
 def _as_declared(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

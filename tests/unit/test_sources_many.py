@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import sys
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,10 +17,10 @@ import wdstools as wt
 from tests.support.city_pairs import tiny_jpeg
 from wdstools.sources import base
 from wdstools.sources.base import SamplesBuilder
+from wdstools.sources.tree import TarTree, ZipTree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
     from types import FrameType
 
 
@@ -99,8 +101,28 @@ def _calls(work: Callable[[], object]) -> int:
     return count
 
 
+def _archived(source: Path, kind: str) -> Path:
+    """The source itself, or an archive of it."""
+    return source if kind == "folder" else Path(shutil.make_archive(str(source), kind, source))
+
+
+@pytest.mark.parametrize("kind", ["folder", "tar", "zip"])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_twice_as_many_samples_take_twice_as_much_work_to_list(layout: str, tmp_path: Path) -> None:
-    sources = [_source(tmp_path / f"{count}", layout, count) for count in (8, 50, 100, 200)]
+def test_twice_as_many_samples_take_twice_as_much_work_to_list(layout: str, kind: str, tmp_path: Path) -> None:
+    sources = [_archived(_source(tmp_path / f"{count}", layout, count), kind) for count in (8, 50, 100, 200)]
     _, few, more, most = (_calls(partial(wt.scan, source)) for source in sources)  # the first one loads modules
     assert most - more < 2.4 * (more - few)
+
+
+@pytest.mark.parametrize(("kind", "tree"), [("tar", TarTree), ("zip", ZipTree)])
+def test_pairing_takes_as_much_work_in_an_archive_as_in_a_folder(
+    kind: str, tree: Callable[[str], object], tmp_path: Path
+) -> None:
+    """Beyond reading the archive's list of members, and for each file where it is."""
+    folders = [_source(tmp_path / f"{count}", "captions in folders of their own", count) for count in (8, 100, 200)]
+    archives = [_archived(folder, kind) for folder in folders]
+    _, few, many = (_calls(partial(wt.scan, folder)) for folder in folders)
+    _, few_packed, many_packed = (
+        _calls(partial(wt.scan, archive)) - _calls(partial(tree, str(archive))) for archive in archives
+    )
+    assert many_packed - few_packed < 1.2 * (many - few)

@@ -157,10 +157,9 @@ class Pairing:
         sides = [(self._side(folder, held if folder == place.folder else None), given) for folder, given in place.sides]
         for folder, given in place.sides:
             self._side_folders.setdefault(folder, (place.split, given))
-        entry_of = dict(zip(held.files, held.entries, strict=True)) if held.entries else None
         runs: dict[tuple[Any, ...], dict[str, list[Any]]] = {}
         taken: dict[tuple[str, str], list[str]] = {(place.folder, "samples"): []}
-        rest = self._take_plain(place, held, (images, further), sides) if entry_of is None else images
+        rest = self._take_plain(place, held, (images, further), sides)
         for stem, ext in rest.items():
             found = self._beside((place.folder, stem, ext), images, sides)
             own = self._sample(place, stem, ext, found)
@@ -170,8 +169,9 @@ class Pairing:
             taken.setdefault((place.folder, kind), []).append(stem + ext)
             if own is None:
                 continue
-            if entry_of is not None:
-                own["image_entry"] = entry_of[stem + ext]
+            entry = held.entry(stem + ext)
+            if entry is not None:
+                own["image_entry"] = entry
             if found.boxes is not None or stem in further:
                 self._add_further(place, own, found, further.get(stem, {}))
             key = (own.pop("split"), own.pop("label"), found.dirs, tuple(own))
@@ -210,9 +210,13 @@ class Pairing:
             rest = {stem: ext for stem, ext in found.items() if stem not in mine}
         if mine:
             own: dict[str, list[Any]] = {"stem": [*mine], "image_suffix": [*mine.values()]}
+            files = {"image": (place.folder, held, [stem + ext for stem, ext in mine.items()])}
+            files["caption"] = (side.folder, side.held, [stem + suffix for stem in mine])
+            for part, (folder, files_there, names) in files.items():
+                self.account.take(folder, files_there, names, "samples")
+                if files_there.entries is not None:
+                    own[f"{part}_entry"] = [*map(files_there.entry, names)]
             self._add(place, (place.split or None, None), (side.folder, suffix, None, None), own)
-            self.account.take(place.folder, held, [stem + ext for stem, ext in mine.items()], "samples")
-            self.account.take(side.folder, side.held, [stem + suffix for stem in mine], "samples")
         return rest
 
     def _only_side(
@@ -241,9 +245,8 @@ class Pairing:
         beside = self.further.of_folder(held.files, images)
         for stem, (base, member) in self.further.apart(images).items():
             beside.setdefault(base, {}).setdefault(self.further.called(member), stem + images.pop(stem))
-        entries = dict(zip(held.files, held.entries, strict=True)) if held.entries and beside else {}
         found: dict[str, dict[str, _File]] = {
-            stem: {member: (place.folder, name, entries.get(name)) for member, name in members.items()}
+            stem: {member: (place.folder, name, held.entry(name)) for member, name in members.items()}
             for stem, members in beside.items()
         }
         for folder, word in place.parallels:

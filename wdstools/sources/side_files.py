@@ -68,12 +68,11 @@ class SideFolder:
         self._there: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._by_form: dict[str, str] | None = None
         self._documents: dict[str, str] | None = None
-        self._entry_of: dict[str, bytes] | None = None
 
     @property
     def is_plain(self) -> bool:
-        """Whether each name stands for one file, outside an archive."""
-        return not self._twins and self.held.entries is None
+        """Whether each name stands for one file."""
+        return not self._twins
 
     def there(self, suffixes: tuple[str, ...]) -> tuple[str, ...]:
         """The suffixes among these that names here may have: usually one or two of ten."""
@@ -109,11 +108,7 @@ class SideFolder:
 
     def entry(self, name: str) -> bytes | None:
         """The entry of a file in an archive."""
-        if self.held.entries is None:
-            return None
-        if self._entry_of is None:
-            self._entry_of = dict(zip(self.held.files, self.held.entries, strict=True))
-        return self._entry_of[name]
+        return self.held.entry(name)
 
 
 @functools.cache

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+from array import array
+from bisect import bisect_left
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol, overload
 
 from wdstools.formats.tarextension import SPARSE_ADVICE
 from wdstools.formats.tarhop import HopNotes
@@ -22,15 +26,14 @@ from wdstools.sources.zipscan import scan_zip
 from wdstools.stores.folders import files_below
 from wdstools.stores.local import storage_error
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 _MAX_NAME = 4096
 #: The longest path that Linux can open, including the terminating NUL.
 _MAX_PATH_BYTES = 4096
 _MAX_PART_BYTES = 255
 _MAX_DEPTH = 64
 _NAMES_AT_HAND = 300_000
+#: Whether the last part of a member's name says nothing of folders (zips of Windows have backslashes) and is not hidden.
+_is_plain_name = re.compile(r"[^._\\][^\\]*").fullmatch
 
 
 @dataclass(slots=True)
@@ -39,12 +42,17 @@ class Folder:
 
     folders: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
-    entries: list[bytes] | None = None
+    entries: Sequence[bytes] | None = None
     hidden: int = 0
 
     def entry(self, name: str) -> bytes | None:
-        """The entry of a file of this folder in an archive."""
-        return self.entries[self.files.index(name)] if self.entries else None
+        """The entry of a file of this folder in an archive; None outside archives. Raises KeyError if there is no such file."""
+        if self.entries is None:
+            return None
+        at = bisect_left(self.files, name)
+        if at == len(self.files) or self.files[at] != name:
+            raise KeyError(name)
+        return self.entries[at]
 
 
 class Tree(Protocol):
@@ -208,6 +216,8 @@ class ArchiveTree:
         self.skips: list[Skip] = []
         self.notes: list[str] = []
         self._folders: dict[str, _PackedFolder] = {"": _PackedFolder()}
+        #: Folders that have a member, by the beginning of its name, if that is the folder's path as it stands.
+        self._plain: dict[str, _PackedFolder] = {}
         self._absolute = 0
 
     @property
@@ -223,11 +233,20 @@ class ArchiveTree:
     def close(self) -> None:
         """Forget the list of members."""
         self._folders.clear()
+        self._plain.clear()
 
     def _add(self, name: str, entry: bytes) -> None:
+        above, _, base = name.rpartition("/")
+        plain = self._plain.get(above)
+        if plain is not None and len(name) <= _MAX_NAME and _is_plain_name(base):  # nearly all members: the fast path
+            plain.add(base, entry)
+            return
         parts = self._parts(name)
         if parts is not None:
-            self._folder("/".join(parts[:-1])).add(parts[-1], entry)
+            folder = self._folder("/".join(parts[:-1]))
+            folder.add(parts[-1], entry)
+            if "/".join(parts) == name:
+                self._plain[above] = folder
 
     def _parts(self, name: str) -> Sequence[str] | None:
         """The parts of a member's path; None if it is hidden, or skipped as unsafe."""
@@ -267,6 +286,27 @@ class ArchiveTree:
         return folder
 
 
+class _PackedEntries(Sequence[bytes]):
+    """The entries of a folder's files, cut out when they are asked for: as objects they take six times the memory."""
+
+    def __init__(self, packed: bytearray, order: array[int]) -> None:
+        self._packed = packed
+        self._order = order
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    @overload
+    def __getitem__(self, at: int) -> bytes: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[bytes]: ...
+    def __getitem__(self, at: int | slice) -> bytes | list[bytes]:
+        if isinstance(at, slice):
+            return [self[number] for number in range(*at.indices(len(self)))]
+        start = self._order[at] * ENTRY_BYTES
+        return bytes(self._packed[start : start + ENTRY_BYTES])
+
+
 class _PackedFolder:
     """A folder of an archive: concatenated names and concatenated entries."""
 
@@ -292,11 +332,10 @@ class _PackedFolder:
     def unpack(self) -> Folder:
         """The folder as listed; of a repeated name the last one counts, as for unzip and tar."""
         names = self._names.decode("utf-8", "surrogateescape").split("/")[:-1]
-        size = ENTRY_BYTES
-        last = {name: at * size for at, name in enumerate(names)}
+        last = {name: at for at, name in enumerate(names)}
         files = sorted(last)
-        entries = [bytes(self._entries[last[name] : last[name] + size]) for name in files]
-        return Folder(sorted(self.folders), files, entries, self.hidden)
+        order = array("I", map(last.__getitem__, files))
+        return Folder(sorted(self.folders), files, _PackedEntries(self._entries, order), self.hidden)
 
 
 class TarTree(ArchiveTree):

@@ -118,7 +118,9 @@ class Slices:
 
     def _made(self) -> Iterator[tuple[str, int, bytes]]:
         for split, number, start, stop in self._plan.bounds:
-            yield split, number, to_ipc(self._plan.rows(start, stop))
+            samples = to_ipc(self._plan.rows(start, stop))
+            pa.default_memory_pool().release_unused()  # the shard is written before the next one is taken
+            yield split, number, samples
 
 
 #: This many take about 20 MB.

@@ -70,7 +70,8 @@ class Samples:
 
     def with_column(self, name: str, parts: Sequence[Sequence[Any] | NDArray[Any]], kind: pa.DataType) -> Samples:
         """The samples with a column, given in parts, replacing any of the same name."""
-        column = pa.chunked_array([to_array(part, kind) for part in parts], kind)
+        # One array: of several, taking some rows would copy all of them each time.
+        column = one_chunk(pa.chunked_array([to_array(part, kind) for part in parts], kind))
         table = self.table.drop_columns([name]) if name in self.table.column_names else self.table
         return Samples(table.append_column(name, column))
 

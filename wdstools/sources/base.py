@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from wdstools.errors import NotFoundError
-from wdstools.formats.arrow import coded, one_chunk, to_array, to_list, to_numpy
+from wdstools.formats.arrow import coded, one_chunk, release_memory, to_array, to_list, to_numpy
 from wdstools.sources.segments import Segments, mapped
 from wdstools.sources.several import MORE_CAPTIONS
 
@@ -226,10 +226,13 @@ class SamplesBuilder:
         """Everything added. Call it once: it empties the builder, as a copy of a million samples would not be small."""
         if self._segments is not None:
             return self._from_segments(self._segments)
+        release_memory()  # the table needs memory in addition to its parts
         columns = _run_columns(self._runs, self._run_names())
         for part in sorted(self._own):  # in the same order in every process: a plan is known by these bytes
             chunks = pa.chunked_array(self._own.pop(part), _kind_of_part(part))
             columns[part] = one_chunk(chunks.unify_dictionaries())
+            del chunks
+            release_memory()
         return pa.table(columns)
 
     def _run_names(self) -> list[list[str]]:

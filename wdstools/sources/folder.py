@@ -130,7 +130,7 @@ class FolderSource:
         labels = recipe.labels + tuple(sorted(pairing.labels - set(recipe.labels)))
         labels = labels if pairing.labels and not rare else ()
         tree.close()
-        release_memory()  # the table needs memory in addition to its parts
+        release_memory()
         skips = (*tree.skips, *found.skips, *pairing.skips, *lacking, *rare, *outside)
         listing = Listing(
             opener=tree.opener,

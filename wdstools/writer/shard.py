@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wdstools.errors import FormatError, StoreError
-from wdstools.formats.arrow import flat, one_chunk, to_numpy
+from wdstools.formats.arrow import flat, one_chunk, release_memory, to_numpy
 from wdstools.formats.digest import sha256_hex
 from wdstools.formats.index import misplaced, read_index, shard_entry, unlike, write_index
 from wdstools.formats.manifest import ShardEntry, shard_path
@@ -110,6 +110,7 @@ def write_shard(task: ShardTask, tick: Tick) -> ShardResult:
             remade=line is not None and not known,
         )
         made.land(to_line(result), index)
+    release_memory()  # what the index took: each worker would keep it while it makes the next shard
     return result
 
 

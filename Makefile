@@ -19,7 +19,7 @@ test: tools
 	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: tools consumers frameworks engines
-	$(BIN)/python -m pytest -q -m slow --timeout 3600
+	$(BIN)/python -m pytest -q -m slow --timeout 3600 -n 2 --dist worksteal
 
 # Small changes of the code, one at a time, that some test has to notice: half an hour of them. SEED=2 makes others.
 SEED ?= 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import shutil
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 
 import wdstools as wt
+from tests.support.calls import calls
 from tests.support.city_pairs import tiny_jpeg
 from wdstools.sources import base
 from wdstools.sources.base import SamplesBuilder
@@ -21,7 +21,6 @@ from wdstools.sources.tree import TarTree, ZipTree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType
 
 
 def _built() -> SamplesBuilder:
@@ -85,22 +84,6 @@ def _source(folder: Path, layout: str, count: int) -> Path:
     return folder
 
 
-def _calls(work: Callable[[], object]) -> int:
-    """How many functions are called, Python's own too: what a clock would say, the same each time."""
-    count = 0
-
-    def note(_frame: FrameType, event: str, _argument: object) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    sys.setprofile(note)
-    try:
-        work()
-    finally:
-        sys.setprofile(None)
-    return count
-
-
 def _archived(source: Path, kind: str) -> Path:
     """The source itself, or an archive of it."""
     return source if kind == "folder" else Path(shutil.make_archive(str(source), kind, source))
@@ -110,7 +93,7 @@ def _archived(source: Path, kind: str) -> Path:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_twice_as_many_samples_take_twice_as_much_work_to_list(layout: str, kind: str, tmp_path: Path) -> None:
     sources = [_archived(_source(tmp_path / f"{count}", layout, count), kind) for count in (8, 50, 100, 200)]
-    _, few, more, most = (_calls(partial(wt.scan, source)) for source in sources)  # the first one loads modules
+    _, few, more, most = (calls(partial(wt.scan, source)) for source in sources)  # the first one loads modules
     assert most - more < 2.4 * (more - few)
 
 
@@ -121,8 +104,8 @@ def test_pairing_takes_as_much_work_in_an_archive_as_in_a_folder(
     """Beyond reading the archive's list of members, and for each file where it is."""
     folders = [_source(tmp_path / f"{count}", "captions in folders of their own", count) for count in (8, 100, 200)]
     archives = [_archived(folder, kind) for folder in folders]
-    _, few, many = (_calls(partial(wt.scan, folder)) for folder in folders)
+    _, few, many = (calls(partial(wt.scan, folder)) for folder in folders)
     _, few_packed, many_packed = (
-        _calls(partial(wt.scan, archive)) - _calls(partial(tree, str(archive))) for archive in archives
+        calls(partial(wt.scan, archive)) - calls(partial(tree, str(archive))) for archive in archives
     )
     assert many_packed - few_packed < 1.2 * (many - few)

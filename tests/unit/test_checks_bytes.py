@@ -29,6 +29,8 @@ ROWS = TABLE.to_pylist()
 THIRD, FOURTH, END = ROWS[2]["offset"], ROWS[3]["offset"], 21_504
 CAPTION = ROWS[2]["members"][1]
 AT, SIZE, HEADER = CAPTION["offset"], CAPTION["size"], CAPTION["offset"] - 512
+FINAL = ROWS[5]["members"][-1]
+FINAL_END = FINAL["offset"] + FINAL["size"]
 KEY, NEXT, LAST = (ROWS[number]["key"] for number in (2, 3, 5))
 
 Said = tuple[str, str, str | None, str | None, int, int | None]
@@ -101,6 +103,11 @@ DAMAGES: dict[str, tuple[bytes, list[Said], list[Said]]] = {
         _over(END + 1100, b"x y"), ("trailer", "archive-end-damaged", None, None, END + 1100, 3)
     ),
     "bytes behind the end": (DATA + b"abc", [_follow(3)], [_follow(3)]),
+    "padding of the last sample, and zeros behind the end": (
+        _over(FINAL_END, b"x") + bytes(10_240),
+        [("padding", "padding-not-zero", LAST, FINAL["ext"], FINAL_END, 1), _follow(10_240)],
+        [("padding", "padding-not-zero", LAST, FINAL["ext"], FINAL_END, 1), _follow(10_240)],
+    ),
     "cut in a payload": (
         DATA[: AT + 3],
         [("truncated", "payload-cut", KEY, "txt", AT + 3, SIZE - 3)],

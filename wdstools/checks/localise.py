@@ -148,6 +148,8 @@ class Localiser:
         if number + 1 < len(self._rows):
             wanted = self._landmark(number + 1)
             found = [around.find(wanted), around.find(wanted, place)]
+        elif self._first_bad(row, data) is None:
+            return False  # every member is in its place: zeros are behind the end, and only padding is damaged
         else:  # zeros follow, to the end of the file; how many this sample ends with itself, nobody knows
             pad = padding(row["members"][-1]["size"])
             wanted, place = bytes(pad + trailer_bytes(end - self._shift)), place - pad

@@ -131,7 +131,9 @@ class Selection:
 
 
 def select(**choices: Unpack[SelectChoices]) -> Selection:
-    """Select samples by splits, a list of keys, or a condition.
+    """Select samples by splits, a file of keys, or a condition.
+
+    Keys that Python holds need no file: ``Selection(keys=frozenset(keys))``.
 
     Args:
         **choices: Splits, a file of keys, a condition; see ``SelectChoices``. Without any, all samples.

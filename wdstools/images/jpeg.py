@@ -38,7 +38,7 @@ _SOF_SEQUENTIAL = frozenset((0xC0, 0xC1, 0xC9))
 _SOF_BASELINE_TO_PROGRESSIVE = frozenset((0xC0, 0xC1, 0xC2, 0xC9, 0xCA))
 _SOF_OTHERS = frozenset((0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF))
 _STANDALONE = frozenset((0x01, *range(0xD0, 0xD8)))
-_SOI, _SOS, _EOI = 0xD8, 0xDA, 0xD9
+_SOI, _SOS, _EOI, _FILL = 0xD8, 0xDA, 0xD9, 0xFF
 _SOF_BYTES = 8
 _KNOWN_COMPONENTS = (1, 3, 4)
 
@@ -112,6 +112,8 @@ def _frame(segment: bytes, length: int) -> ImageInfo:
 
 def _next_marker(buffer: Buffer | memoryview, at: int, end: int) -> tuple[int, int, int]:
     """The next marker, where it ends, and how many other bytes come before it, which libjpeg would skip."""
+    if at + 1 < end and buffer[at] == _FILL and 0 < buffer[at + 1] < _FILL:
+        return buffer[at + 1], at + 2, 0  # nearly always it is the next byte but one
     found = _FILLED_MARKER_RE.search(buffer, at, end)
     while found is not None and not found[1][0]:  # 0xFF00 is not a marker
         found = _FILLED_MARKER_RE.search(buffer, found.end(), end)

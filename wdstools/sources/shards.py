@@ -295,6 +295,8 @@ class ShardsReader:
     def __init__(self, root: str) -> None:
         self._root = root
         self._open: dict[str, SourceReader] = {}
+        #: The tar of the last read, with a slash, and its reader: nearly always the next read is of the same one.
+        self._last: tuple[str, SourceReader] | None = None
 
     def read_into(self, path: str, entry: bytes | None, view: memoryview) -> tuple[int, int]:
         """See SourceReader."""
@@ -305,12 +307,15 @@ class ShardsReader:
         return self._reader(path).stat(path, entry)
 
     def _reader(self, path: str) -> SourceReader:
+        if self._last is not None and path.startswith(self._last[0]):
+            return self._last[1]
         tar = tar_of(path, self._is_tar)
         reader = self._open.get(tar)
         if reader is None:
             if len(self._open) >= _MAX_OPEN:
                 self.close()
             reader = self._open[tar] = ArchiveReader(f"{self._root}/{tar}")
+        self._last = f"{tar}/", reader
         return reader
 
     def _is_tar(self, path: str) -> bool:
@@ -320,4 +325,4 @@ class ShardsReader:
         """Close every tar."""
         for reader in self._open.values():
             reader.close()
-        self._open = {}
+        self._open, self._last = {}, None

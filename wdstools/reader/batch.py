@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from wdstools.errors import UsageError
-from wdstools.reader.members import is_tensor
+from wdstools.reader.members import has_tensors, is_tensor
 
 if TYPE_CHECKING:
     import numpy as np
@@ -120,11 +120,7 @@ class Batch(Mapping[str, Any]):
 def plain_array(name: str, value: Any) -> Any:
     """A tensor as an array; a list of tensors as a list of arrays."""
     if isinstance(value, list):
-        return (
-            [plain_array(name, one) if is_tensor(one) else one for one in value]
-            if any(map(is_tensor, value))
-            else value
-        )
+        return [plain_array(name, one) if is_tensor(one) else one for one in value] if has_tensors(value) else value
     if not is_tensor(value):
         return value
     try:

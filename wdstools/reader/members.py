@@ -121,7 +121,16 @@ _USUAL: dict[str, Decode] = {"json": _json, "npy": _npy, "npz": _npz, **dict.fro
 
 def is_tensor(value: Any) -> bool:
     """Whether a value is a torch tensor; does not import torch."""
-    return type(value).__module__.partition(".")[0] in ("torch", "torchvision") and hasattr(value, "detach")
+    return _is_tensor_type(type(value))
+
+
+def has_tensors(values: Sequence[Any]) -> bool:
+    """Whether any of the values is a torch tensor: looks at types, of which a batch of captions has one."""
+    return any(map(_is_tensor_type, set(map(type, values))))
+
+
+def _is_tensor_type(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] in ("torch", "torchvision") and hasattr(kind, "detach")
 
 
 def joined(values: Sequence[Any]) -> Any:

@@ -256,3 +256,19 @@ def test_what_python_warns_of_is_no_matter_of_a_condition(text: str) -> None:
         warnings.simplefilter("always")
         parse_where(text)
     assert [str(one.message) for one in told] == []
+
+
+@pytest.mark.parametrize("keys", [["b", "a"], {"a", "b"}, ("a", "b", "a"), {"a": 1, "b": 2}.keys()])
+def test_any_collection_of_keys_selects(keys: Any) -> None:
+    assert Selection(keys=keys) == Selection(keys=frozenset({"a", "b"}))
+    assert Selection(splits=["val"]) == Selection(splits=("val",))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("keys", "london/1"), ("keys", b"x"), ("keys", [1]), ("keys", 7), ("splits", "val"), ("where", "width > 1")],
+)
+def test_values_of_another_type_are_named(name: str, value: object) -> None:
+    with pytest.raises(UsageError) as caught:
+        Selection(**{name: value})  # type: ignore[arg-type]
+    assert (caught.value.message, caught.value.where) == ("not a valid value", name)

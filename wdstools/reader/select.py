@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Unpack
 
@@ -21,6 +22,8 @@ from wdstools.results import Proved
 from wdstools.stores.local import read_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import pyarrow as pa
     from numpy.typing import NDArray
 
@@ -32,7 +35,10 @@ __all__ = ["Selection", "Where", "parse_where", "select"]
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Some samples of a dataset: those of ``splits``, with a key in ``keys``, for which ``where`` holds; None is all."""
+    """Some samples of a dataset: those of ``splits``, with a key in ``keys``, for which ``where`` holds; None is all.
+
+    Raises UsageError for values of another type: any collection of keys will do, but not a single text.
+    """
 
     #: A takedown list may be long, and every task needs it: see ``executors.shared``.
     travels_once: ClassVar[bool] = True
@@ -40,6 +46,13 @@ class Selection:
     splits: tuple[str, ...] | None = None
     keys: frozenset[str] | None = None
     where: Where | None = None
+
+    def __post_init__(self) -> None:
+        splits, keys = _texts("splits", self.splits), _texts("keys", self.keys)
+        if self.where is not None and not isinstance(self.where, Where):
+            raise _not_so("where", "a condition from wdstools.parse_where, or wdstools.select(where=...)", self.where)
+        object.__setattr__(self, "splits", None if splits is None else tuple(splits))
+        object.__setattr__(self, "keys", None if keys is None else frozenset(keys))
 
     @property
     def is_everything(self) -> bool:
@@ -128,6 +141,24 @@ class Selection:
         if not dataset.anchored or self.added or (self.where is not None and "source" in self.where.columns):
             return Proved.ACCIDENT
         return Proved.FORGER
+
+
+def _texts(name: str, values: object) -> Iterable[str] | None:
+    if values is None:
+        return None
+    if isinstance(values, Collection) and not isinstance(values, str | bytes | Mapping):
+        if all(isinstance(value, str) for value in values):
+            return values
+        values = next(value for value in values if not isinstance(value, str))
+    raise _not_so(name, f"a collection of {name}, each a text", values)
+
+
+def _not_so(name: str, expected: str, got: object) -> UsageError:
+    return UsageError("not a valid value", where=name, expected=expected, got=repr(got)[:_SHOWN_CHARS])
+
+
+#: How much of a wrong value an error shows.
+_SHOWN_CHARS = 80
 
 
 def select(**choices: Unpack[SelectChoices]) -> Selection:

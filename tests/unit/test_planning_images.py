@@ -236,3 +236,11 @@ def test_of_the_same_images_that_of_a_test_is_kept_before_that_of_training(
     ranks = [order.index(row) for row in order]
     assert sorted(backwards) == sorted(ranks)
     assert [splits[row] for row in backwards if splits[row] == "train"] == [name for name in splits if name == "train"]
+
+
+@pytest.mark.parametrize("part", ["caption", "caption_suffix", "caption_entry"])
+def test_of_the_same_images_one_with_a_caption_is_kept(part: str) -> None:
+    of: dict[str, list[Any]] = {"split": ["train"] * 4, "key": [b"a", b"b", b"c", b"d"], part: [None, "x", None, "y"]}
+    assert by_preference(pa.table(of)).tolist() == [1, 3, 0, 2]
+    of["split"][2] = "test"
+    assert by_preference(pa.table(of)).tolist() == [2, 1, 3, 0]

@@ -153,7 +153,7 @@ class PackChoices(LayoutChoices, total=False):
         Option(
             "keep",
             "What to do with duplicates: keep them; group: put all images of a group into the same split; drop: keep one "
-            "image of each group (from test before val before train, the one with the smallest key).",
+            "image of each group (from test before val before train; with a caption before without; the smallest key).",
             _SAME,
         ),
     ]

@@ -13,7 +13,7 @@ import numpy as np
 
 from wdstools.dedup.levels import levels_up_to
 from wdstools.executors.base import run_all
-from wdstools.formats.arrow import from_ipc, taken, to_ipc, to_list
+from wdstools.formats.arrow import from_ipc, taken, to_ipc, to_list, valid
 from wdstools.formats.digest import xxh3_64_intdigest
 from wdstools.images.check import DamagedImageError
 from wdstools.images.rules import ImageMaker, ImageRules
@@ -209,11 +209,16 @@ def _run(
 
 
 def by_preference(samples: pa.Table) -> NDArray[np.int64]:
-    """Rows in order of preference for the one to keep of a group: test, then val, others, train, and then by key."""
-    splits = to_list(samples.column("split"))
-    rank = np.array([_PREFERENCE.get(split or "", 2) for split in splits], np.int64)
-    keys = to_list(samples.column("key"))
-    return np.array(sorted(range(len(keys)), key=lambda row: (rank[row], keys[row])), np.int64)
+    """Rows in order of preference for the one to keep of a group: test, then val, others, train; with a caption; by key."""
+    ranks = [_PREFERENCE.get(split or "", 2) for split in to_list(samples.column("split"))]
+    bare = np.ones(samples.num_rows, bool)
+    for part in _CAPTIONS:
+        if part in samples.column_names:
+            bare &= ~valid(samples.column(part))
+    order = list(zip(ranks, bare.tolist(), to_list(samples.column("key")), strict=True))
+    return np.array(sorted(range(len(order)), key=order.__getitem__), np.int64)
 
 
+#: Columns in which a sample with a caption has a value.
+_CAPTIONS = ("caption", "caption_suffix", "caption_entry")
 _PREFERENCE = {"test": 0, "val": 1, "valid": 1, "validation": 1, "dev": 1, "train": 3}

@@ -205,6 +205,7 @@ class _Planner:
         self.progress = progress
         self.steps: list[Step] = []
         self.unsolved: list[Finding] = []
+        self.copies: frozenset[str] = frozenset()
 
     def plan(self, spares: Sequence[str], root: str | None, *, delete: bool) -> RepairPlan:
         seen = digest_of_manifest(self.store)
@@ -215,6 +216,7 @@ class _Planner:
         require_canonical(manifest, self.path, "these shards were not written by wdstools and cannot be repaired")
         made = read_provenance(self.store, (copy.file(PROVENANCE_PATH) for copy in stores))
         copies: list[Copy] = [copy or SourceCopy(where, manifest, made) for where, copy in opened]
+        self.copies = frozenset(copy.name for copy in copies)
         history, unsolved = mend_history(self.store, stores, truth)
         surveys = self._survey(truth)
         recipes, seeds = self._recipes(truth, surveys, copies)
@@ -229,7 +231,7 @@ class _Planner:
         columns, lost = mend_columns(self.store, stores, truth)
         files += columns
         unsolved += lost
-        self.steps += [Step("write", file.path, file.bytes, file.origin) for file in files]
+        self.steps += [self._write(file.path, file.bytes, file.origin) for file in files]
         self.unsolved += unsolved
         extra = [*self._extra(truth, delete=delete), *self._torn(truth)]
         if is_left_over(self.path):
@@ -237,11 +239,15 @@ class _Planner:
         refuse_replaced(self.store, seen)
         sums = render_list(self.store, truth, _index_digests(self.store, truth), self.unsolved)
         if sums is not None and not indexes and not files:
-            self.steps.append(Step("write", sums.path, len(sums.data), sums.origin))
+            self.steps.append(self._write(sums.path, len(sums.data), sums.origin))
         return RepairPlan(
             "repair", self.path, tuple(self.steps), tuple(self.unsolved),
             truth, tuple(recipes), tuple(indexes), tuple(files), tuple(seeds), tuple(extra), seen,
         )  # fmt: skip
+
+    def _write(self, path: str, size: int, origin: str) -> Step:
+        """The step for a file to write; what is not from a copy is made from what is here, and moves no bytes."""
+        return Step("write", path, size if origin in self.copies else 0, origin)
 
     def _survey(self, truth: Truth) -> dict[str, Survey]:
         entries = [entry for _, entry in truth.manifest.shards]
@@ -321,7 +327,7 @@ class _Planner:
                     )
                 )
                 continue
-            self.steps.append(Step("write", entry.index_path, len(repair.data or b""), repair.origin))
+            self.steps.append(self._write(entry.index_path, len(repair.data or b""), repair.origin))
             yield repair
 
     def _extra(self, truth: Truth, *, delete: bool) -> list[str]:

@@ -232,6 +232,7 @@ def test_images_that_are_there_are_left_out_where_that_is_asked_for(copy: Path, 
     assert isinstance(plan, AppendPlan)
     assert [(skip.reason, skip.key) for skip in plan.skips] == [("image-duplicate", "rome/twin")]
     assert "oslo/4" in (plan.skips[0].detail or "")
+    assert "left out 1 image that the dataset already has, level exact" in plan.notes
     result = append(copy, source, duplicates="drop")
     assert (result.skipped, result.duplicates) == ({"image-duplicate": 1}, 0)
     with pytest.raises(UsageError, match="has no effect without"):

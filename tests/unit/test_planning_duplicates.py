@@ -55,8 +55,12 @@ def alike(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 @pytest.mark.parametrize(
     ("level", "skipped", "notes"),
     [
-        ("exact", [1], ["left out 1 image identical to others, level exact"]),
-        ("edited", [1, 3], ["left out 2 images identical to others, level edited", f"edited: {LIMITS['edited']}"]),
+        ("exact", [1], ["left out 1 image identical to others of the source, level exact"]),
+        (
+            "edited",
+            [1, 3],
+            ["left out 2 images identical to others of the source, level edited", f"edited: {LIMITS['edited']}"],
+        ),
     ],
 )
 def test_of_the_same_images_one_stays_and_the_others_say_which(

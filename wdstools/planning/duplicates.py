@@ -98,7 +98,7 @@ def divide(samples: Samples, pictures: Pictures, division: Division, executor: E
         samples, more = _drop(samples, found.leader, rule.level)
         component = np.arange(len(samples))  # the remaining images are all different
         skips += more
-        notes.append(f"left out {counted(len(more), 'image')} identical to others, level {rule.level}")
+        notes.append(f"left out {counted(len(more), 'image')} identical to others of the source, level {rule.level}")
         if LIMITS[rule.level]:
             notes.append(f"{rule.level}: {LIMITS[rule.level]}")
     if splits.ratios is not None:

@@ -467,6 +467,7 @@ class _Planner:
             work = self.executor, self.progress
             samples, more, _ = exclude(samples, pictures, self.dataset, level, *work)
             self.skips += more
+            self.notes.append(f"left out {counted(len(more), 'image')} that the dataset already has, level {level}")
         if not len(samples):
             return samples.with_splits([])
         splits = SplitRule(ratios=options.splits.ratios)

@@ -211,7 +211,7 @@ def test_a_manifest_that_nobody_noted_is_a_strangers_and_the_notes_stay() -> Non
         with pytest.raises(StoreError) as caught:
             _begun(store, plan)
         assert (caught.value.code, _held(store)) == ("destination-not-empty", before)
-        assert caught.value.hint.startswith("wdstools verify")  # it may be a dataset
+        assert "wdstools verify" in caught.value.hint  # it may be a dataset
 
 
 @pytest.mark.parametrize("lost", [SHARD, INDEX])

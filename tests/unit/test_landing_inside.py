@@ -190,7 +190,8 @@ def test_a_place_that_can_only_be_read_or_is_elsewhere_is_refused_before_it_is_a
 
 def test_a_destination_that_is_taken_is_told_what_to_do() -> None:
     there = taken("my set", ["a", "b"], is_dataset=True, choose="choose a new folder")
-    assert (there.code, there.hint) == ("destination-not-empty", "wdstools verify 'my set'")
+    assert there.code == "destination-not-empty"
+    assert there.hint == "choose a new folder, or check the dataset that is here: wdstools verify 'my set'"
     other = taken("my set", ["a", "b"], is_dataset=False, choose="choose a new folder")
     assert other.hint == "choose a new folder; nothing was changed"
     assert "dataset" in there.message

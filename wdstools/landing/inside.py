@@ -73,7 +73,9 @@ def taken(dest: str, held: Iterable[str], *, is_dataset: bool, choose: str) -> S
         code="destination-not-empty",
         where=dest,
         got=some_of(list(held)),
-        hint=f"wdstools verify {quote(dest)}" if is_dataset else f"{choose}; nothing was changed",
+        hint=f"{choose}, or check the dataset that is here: wdstools verify {quote(dest)}"
+        if is_dataset
+        else f"{choose}; nothing was changed",
     )
 
 

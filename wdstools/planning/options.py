@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from wdstools.address import is_address
 from wdstools.dataset import open_dataset
 from wdstools.errors import UsageError, option
-from wdstools.formats.manifest import MANIFEST_PATH, MAX_MANIFEST_BYTES, loads
+from wdstools.formats.manifest import MANIFEST_PATH, MAX_MANIFEST_BYTES, is_split_name, loads
 from wdstools.images.encoding import Encoding
 from wdstools.images.rules import ImageRules
 from wdstools.images.whole import KEEP
@@ -144,7 +144,7 @@ def split_rule(given: Sequence[str]) -> SplitRule:
     if ratios is not None:
         return SplitRule(ratios=ratios)
     if len(given) == 1 and "=" not in given[0]:
-        return SplitRule(one=given[0])
+        return _one_split(given[0])
     lists: dict[str, Lines] = {}
     for entry in given:
         name, equals, path = entry.partition("=")
@@ -167,6 +167,13 @@ def split_rule(given: Sequence[str]) -> SplitRule:
             raise UsageError("a split is given twice", where=option("splits", entry), got=name)
         lists[name] = read_lines(path)
     return SplitRule(lists=lists)
+
+
+def _one_split(name: str) -> SplitRule:
+    if not is_split_name(name):
+        expected = "a name of letters, digits, _ and -, not containing 'tar'; or ratios, like train=80,val=20"
+        raise UsageError("not a split name", code="split-name", where=option("splits"), expected=expected, got=name)
+    return SplitRule(one=name)
 
 
 def _load_manifest(path: str) -> Manifest:

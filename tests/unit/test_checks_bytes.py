@@ -274,6 +274,13 @@ def test_a_tar_of_others_goes_on_behind_garbage() -> None:
     assert (_told(found.findings), found.members, found.sealed) == ([_missing(1024, 512)], 2, 0)
 
 
+@pytest.mark.parametrize("more", [b"abc", b"x" * 512])
+def test_bytes_behind_the_last_payload_have_moved_the_end(more: bytes) -> None:
+    (first, *_) = _localised(_in(FINAL_END, more))
+    assert (first.cause, first.key) == ("sample-moved", LAST)
+    assert first.message.startswith(f"{len(more)} bytes inserted")
+
+
 @pytest.mark.parametrize(("more", "found"), [(1536, True), (1537, False), (-2048, True), (-2049, False)])
 def test_what_has_moved_is_looked_for_so_far_and_no_further(
     more: int, found: bool, monkeypatch: pytest.MonkeyPatch

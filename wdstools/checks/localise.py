@@ -148,8 +148,8 @@ class Localiser:
         if number + 1 < len(self._rows):
             wanted = self._landmark(number + 1)
             found = [around.find(wanted), around.find(wanted, place)]
-        elif self._first_bad(row, data) is None:
-            return False  # every member is in its place: zeros are behind the end, and only padding is damaged
+        elif self._ends_in_place(row, data, around[place:]):
+            return False
         else:  # zeros follow, to the end of the file; how many this sample ends with itself, nobody knows
             pad = padding(row["members"][-1]["size"])
             wanted, place = bytes(pad + trailer_bytes(end - self._shift)), place - pad
@@ -172,6 +172,13 @@ class Localiser:
             (end - row["length"], row["length"] + moved),
         )
         return True
+
+    def _ends_in_place(self, row: dict[str, Any], data: bytes, behind: bytes) -> bool:
+        """Whether only padding of the last sample is damaged: members and end are in place, and at most whole blocks follow."""
+        end = row["offset"] + row["length"]
+        zeros = bytes(trailer_bytes(end))
+        more = self._size - self._shift - end - len(zeros)
+        return behind.startswith(zeros) and more % BLOCK == 0 and self._first_bad(row, data) is None
 
     def _first_bad(self, row: dict[str, Any], data: bytes) -> str | None:
         for member in row["members"]:

@@ -291,6 +291,14 @@ def test_names_are_read_as_unzip_and_tar_read_them(names: str, kind: str, tmp_pa
         assert told == NAMES[names].startswith("/")
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_absolute_names_among_others_are_counted_wherever_they_stand(order: int, tmp_path: Path) -> None:
+    names = ["a.jpg", "a.txt", "/b.jpg", "/b.txt", "c.jpg", "c.txt"][::order]
+    files = {name: tiny_jpeg(1) if name.endswith("jpg") else b"x" for name in names}
+    notes = notes_of(plain_archive(tmp_path / "a.zip", files))
+    assert "2 names begin with a slash, which was removed, as tar and unzip do" in notes
+
+
 @pytest.mark.parametrize(("method", "name"), [(9, "Deflate64"), (98, "PPMd"), (77, "method 77")])
 def test_another_compression_is_named_with_what_to_do(method: int, name: str, tmp_path: Path) -> None:
     data = bytearray(make_zip(tmp_path / "a.zip", SMALL, zipfile.ZIP_DEFLATED).read_bytes())

@@ -7,7 +7,7 @@ import os
 import shutil
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -15,12 +15,15 @@ import pytest
 import wdstools as wt
 from tests.support.calls import calls
 from tests.support.city_pairs import tiny_jpeg
-from wdstools.sources import base
+from wdstools.formats.arrow import to_list
+from wdstools.sources import account, base
 from wdstools.sources.base import SamplesBuilder
 from wdstools.sources.tree import TarTree, ZipTree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import pyarrow as pa
 
 
 def _built() -> SamplesBuilder:
@@ -109,3 +112,40 @@ def test_pairing_takes_as_much_work_in_an_archive_as_in_a_folder(
         calls(partial(wt.scan, archive)) - calls(partial(tree, str(archive))) for archive in archives
     )
     assert many_packed - few_packed < 1.2 * (many - few)
+
+
+def _of_many_folders(samples: int) -> SamplesBuilder:
+    """Two images a folder, which may share a caption, and captions of other folders."""
+    builder = SamplesBuilder()
+    for number in range(samples // 2):
+        folder, other = f"d{number}", f"d{number // 3}"
+        shared = {"image_dir": folder, "caption_dir": other, "caption_suffix": ".txt"}
+        own: dict[str, list[Any]] = {
+            "stem": ["a_1", "a_2"],
+            "image_suffix": [".jpg"] * 2,
+            "caption_stem": ["a", "a" if number % 2 else None],
+        }
+        builder.add(shared, own)
+    return builder
+
+
+@pytest.mark.parametrize("rows", [1, 7, 50, 1 << 16])
+def test_files_are_counted_in_parts_as_in_one(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = account.files_of(_of_many_folders(400).table())
+    monkeypatch.setattr(account, "_PART_ROWS", rows)
+    assert account.files_of(_of_many_folders(400).table()) == whole == 400 + 67 + 67
+
+
+def test_counting_files_of_many_folders_reads_their_names_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(account, "_PART_ROWS", 10)
+    asked = [0]
+
+    def noted(array: pa.Array) -> list[Any]:
+        asked[-1] += len(array)
+        return to_list(array)
+
+    monkeypatch.setattr(account, "to_list", noted)
+    account.files_of(_of_many_folders(200).table())
+    asked.append(0)
+    account.files_of(_of_many_folders(400).table())
+    assert 0 < asked[1] < 2.4 * asked[0]

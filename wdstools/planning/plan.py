@@ -119,7 +119,7 @@ class Slices:
     def _made(self) -> Iterator[tuple[str, int, bytes]]:
         for split, number, start, stop in self._plan.bounds:
             samples = to_ipc(self._plan.rows(start, stop))
-            pa.default_memory_pool().release_unused()  # the shard is written before the next one is taken
+            pa.default_memory_pool().release_unused()  # workers write this shard before the next one is asked for
             yield split, number, samples
 
 

@@ -138,14 +138,16 @@ def _most_first(entry: tuple[tuple[str, str], int]) -> tuple[int, tuple[str, str
     return -entry[1], entry[0]
 
 
-#: How many samples are counted at a time: numbers of a million files would take 50 MB.
+#: At least how many samples are counted at a time: numbers of a million files would take 50 MB.
 _PART_ROWS = 1 << 16
 
 
 def files_of(samples: pa.Table, without: Collection[str] = ()) -> int:
     """How many files some samples consist of, ``without`` those with some keys; a file shared by several samples counts once."""
-    starts = range(0, samples.num_rows, _PART_ROWS)
-    return files_of_parts(lambda: (samples.slice(start, _PART_ROWS) for start in starts), without)
+    folders = [one_chunk(samples.column(f"{part}_dir")).dictionary for part in ("image", *_BESIDE)]
+    rows = max(_PART_ROWS, *map(len, folders))  # each part has the names of all folders
+    starts = range(0, samples.num_rows, rows)
+    return files_of_parts(lambda: (samples.slice(start, rows) for start in starts), without)
 
 
 def files_of_parts(parts: Callable[[], Iterable[pa.Table]], without: Collection[str] = ()) -> int:

@@ -238,8 +238,8 @@ class ArchiveTree:
     def _add(self, name: str, entry: bytes) -> None:
         above, _, base = name.rpartition("/")
         plain = self._plain.get(above)
-        if plain is not None and len(name) <= _MAX_NAME and _is_plain_name(base):  # nearly all members: the fast path
-            plain.add(base, entry)
+        if plain is not None and name[:1] != "/" and len(name) <= _MAX_NAME and _is_plain_name(base):
+            plain.add(base, entry)  # nearly all members: the fast path
             return
         parts = self._parts(name)
         if parts is not None:

@@ -52,7 +52,10 @@ def repaired(output: Output, result: RepairResult) -> int:
         output.line(
             f"still damaged: {counted(len(result.unsolved), 'finding')}, listed above; what could not be repaired was kept"
         )
-        output.hint(f"hint: wdstools repair {quote(result.path)} --from COPY    with a copy that is not damaged there")
+        if any(finding.kind != "extra" for finding in result.unsolved):  # a file too many says itself what to do
+            output.hint(
+                f"hint: wdstools repair {quote(result.path)} --from COPY    with a copy that is not damaged there"
+            )
     else:
         output.hint(f"check:  wdstools verify {quote(result.path)}")
     output.summary(result, exit_code=code, ok=code == 0)

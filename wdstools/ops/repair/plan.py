@@ -294,10 +294,8 @@ class _Planner:
         task, origin = recipe.task, recipe.origin.tolist()
         keys = task.index.column("key").to_pylist()
         lost = [key for key, kind in zip(keys, origin, strict=True) if kind == NOWHERE]
-        self.unsolved += [
-            Finding("payload", task.entry.path, "no copy has this sample undamaged", key=key, cause="no-copy")
-            for key in lost
-        ]
+        message = "no copy has this sample undamaged" if self.copies else "only a copy can restore this sample"
+        self.unsolved += [Finding("payload", task.entry.path, message, key=key, cause="no-copy") for key in lost]
         partly = lost and surveys[task.entry.path].bytes != task.entry.bytes
         if partly or (all(kind in (HERE, NOWHERE) for kind in origin) and lost):
             return False

@@ -71,8 +71,8 @@ def test_splits_are_lists_where_files_are_named() -> None:
         (["a=81", "b=train.txt"], "neither ratios nor a file", "splits='a=81'", "weights", "a=81"),
         (["a=-0,5 %", "b=2"], "neither ratios nor a file", "splits='a=-0,5 %'", "weights", "a=-0,5 %"),
         (["t=train.txt", "t=80"], "a split is given twice", "splits='t=80'", "", "t"),
-        (["80/20"], "not a split name", "splits", "name", "80/20"),
-        (["train:80,val:20"], "not a split name", "splits", "name", "train:80,val:20"),
+        (["80/20"], "not a split name", "", "name", "80/20"),
+        (["train:80,val:20"], "not a split name", "", "name", "train:80,val:20"),
         (["\udcff"], "not UTF-8 text", "splits", "", r"'\udcff'"),
         (["ok=1", "\ud800=2"], "not UTF-8 text", "splits", "", r"'\ud800'"),
         (["\udfff=train.txt"], "not UTF-8 text", "splits", "", r"'\udfff'"),
@@ -89,10 +89,10 @@ def test_splits_that_cannot_be_are_refused_with_what_they_should_be(
         split_rule(given)
     if expected == "weights":
         expected = "ratios with a positive sum, like train=80,val=5,test=15, or the file of a list"
+    said = {"code": "usage", "message": message, "where": where, "expected": expected, "got": got}
     if expected == "name":
-        expected = "a name of letters, digits, _ and -, not containing 'tar'; or ratios, like train=80,val=20"
-    code = "split-name" if message == "not a split name" else "usage"
-    said = {"code": code, "message": message, "where": where, "expected": expected, "got": got}
+        hint = "ratios are written splits='train=80,val=20'"
+        said |= {"code": "split-name", "expected": "letters, digits, _ and -, not containing 'tar'", "hint": hint}
     assert caught.value.to_dict() == {name: text for name, text in said.items() if text}
 
 

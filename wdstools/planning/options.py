@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Unpack
 from wdstools.address import is_address
 from wdstools.dataset import open_dataset
 from wdstools.errors import UsageError, option
-from wdstools.formats.manifest import MANIFEST_PATH, MAX_MANIFEST_BYTES, is_split_name, loads
+from wdstools.formats.manifest import MANIFEST_PATH, MAX_MANIFEST_BYTES, loads
 from wdstools.images.encoding import Encoding
 from wdstools.images.rules import ImageRules
 from wdstools.images.whole import KEEP
 from wdstools.options.declare import settle
 from wdstools.options.pack import PackChoices
 from wdstools.planning.duplicates import DuplicateRule
-from wdstools.planning.place import ShardLayout
+from wdstools.planning.place import ShardLayout, refuse_names
 from wdstools.planning.split_lines import Lines, digest_of_lines, read_lines
 from wdstools.planning.splits import SplitRule, parse_ratios
 from wdstools.stores.local import read_file
@@ -144,7 +144,8 @@ def split_rule(given: Sequence[str]) -> SplitRule:
     if ratios is not None:
         return SplitRule(ratios=ratios)
     if len(given) == 1 and "=" not in given[0]:
-        return _one_split(given[0])
+        refuse_names(given, f"ratios are written {option('splits', 'train=80,val=20')}")
+        return SplitRule(one=given[0])
     lists: dict[str, Lines] = {}
     for entry in given:
         name, equals, path = entry.partition("=")
@@ -167,13 +168,6 @@ def split_rule(given: Sequence[str]) -> SplitRule:
             raise UsageError("a split is given twice", where=option("splits", entry), got=name)
         lists[name] = read_lines(path)
     return SplitRule(lists=lists)
-
-
-def _one_split(name: str) -> SplitRule:
-    if not is_split_name(name):
-        expected = "a name of letters, digits, _ and -, not containing 'tar'; or ratios, like train=80,val=20"
-        raise UsageError("not a split name", code="split-name", where=option("splits"), expected=expected, got=name)
-    return SplitRule(one=name)
 
 
 def _load_manifest(path: str) -> Manifest:

@@ -115,8 +115,8 @@ def hash_keys(samples: Samples, hash_key: Callable[[bytes], int]) -> NDArray[np.
     return np.concatenate(parts) if parts else np.zeros(0, np.uint64)
 
 
-def refuse_names(names: Iterable[str]) -> None:
-    """Raise UsageError (``split-name``) for an invalid name of a split."""
+def refuse_names(names: Iterable[str], hint: str | None = None) -> None:
+    """Raise UsageError (``split-name``) for an invalid name of a split; ``hint`` says what to do about one that was given."""
     for name in names:
         if not is_split_name(name):
             raise UsageError(
@@ -124,7 +124,7 @@ def refuse_names(names: Iterable[str]) -> None:
                 code="split-name",
                 got=name,
                 expected="letters, digits, _ and -, not containing 'tar'",
-                hint=f"rename the folder, or name the split with {option('splits')}",
+                hint=hint or f"rename the folder, or name the split with {option('splits')}",
             )
 
 

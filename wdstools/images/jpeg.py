@@ -113,7 +113,7 @@ def _frame(segment: bytes, length: int) -> ImageInfo:
 def _next_marker(buffer: Buffer | memoryview, at: int, end: int) -> tuple[int, int, int]:
     """The next marker, where it ends, and how many other bytes come before it, which libjpeg would skip."""
     if at + 1 < end and buffer[at] == _FILL and 0 < buffer[at + 1] < _FILL:
-        return buffer[at + 1], at + 2, 0  # nearly always it is the next byte but one
+        return buffer[at + 1], at + 2, 0  # nearly always it follows at once
     found = _FILLED_MARKER_RE.search(buffer, at, end)
     while found is not None and not found[1][0]:  # 0xFF00 is not a marker
         found = _FILLED_MARKER_RE.search(buffer, found.end(), end)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
@@ -77,7 +76,7 @@ def more_images(source: Source, listing: Listing | None, known: Collection[str])
     files: list[ImageFile] = []
     lost: list[tuple[str, str]] = []
     for place, held in walk_all(tree):
-        for name, entry in zip(held.files, held.entries or repeat(None), strict=False):
+        for name, entry in held.placed():
             path = join_path(place, name)
             if kind_of(name) != "images" or path in known:
                 continue

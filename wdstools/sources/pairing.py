@@ -84,13 +84,6 @@ _NOTHING_SAID = Said()
 _File = tuple[str, str, bytes | None]
 
 
-def _entries_of(held: Folder) -> Iterable[tuple[str, bytes | None]]:
-    """The files of a folder, each with its place in an archive."""
-    if held.entries is None:
-        return ((name, None) for name in held.files)
-    return zip(held.files, held.entries, strict=True)
-
-
 @dataclass(slots=True)
 class Pairing:
     """One pass over a tree: pairs images with captions, place by place.
@@ -251,7 +244,7 @@ class Pairing:
         }
         for folder, word in place.parallels:
             there = self.tree.list(folder) or Folder()
-            for name, entry in _entries_of(there):
+            for name, entry in there.placed():
                 owner = owner_of(name, word, images) if is_member_file(name) else None
                 member = self.further.called(member_called(name, word))
                 if owner is not None and is_further_member(member):

@@ -13,7 +13,8 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, overload
+from itertools import repeat
+from typing import TYPE_CHECKING, Protocol, overload
 
 from wdstools.formats.tarextension import SPARSE_ADVICE
 from wdstools.formats.tarhop import HopNotes
@@ -25,6 +26,9 @@ from wdstools.sources.tarscan import scan_tar, told_of
 from wdstools.sources.zipscan import scan_zip
 from wdstools.stores.folders import files_below
 from wdstools.stores.local import storage_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _MAX_NAME = 4096
 #: The longest path that Linux can open, including the terminating NUL.
@@ -44,6 +48,10 @@ class Folder:
     files: list[str] = field(default_factory=list)
     entries: Sequence[bytes] | None = None
     hidden: int = 0
+
+    def placed(self) -> Iterable[tuple[str, bytes | None]]:
+        """The files, each with its entry in an archive; None outside archives."""
+        return zip(self.files, repeat(None) if self.entries is None else self.entries, strict=False)
 
     def entry(self, name: str) -> bytes | None:
         """The entry of a file of this folder in an archive; None outside archives. Raises KeyError if there is no such file."""

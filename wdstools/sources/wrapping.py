@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import repeat
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from wdstools.errors import WdsError
@@ -127,7 +126,7 @@ def _images_below(tree: Tree, folders: Mapping[str, Facts], path: str) -> Iterat
     for folder, facts in folders.items():
         if facts.images and (not path or folder == path or folder.startswith(f"{path}/")):
             held = tree.list(folder) or Folder()
-            for name, entry in zip(held.files, held.entries or repeat(None), strict=False):
+            for name, entry in held.placed():
                 if is_image(name):
                     yield join_path(folder, name), entry
 
